@@ -1,0 +1,38 @@
+"""Durations as people write and read them: ``90``, ``500ms``, ``1m30s``, ``1.5h``."""
+
+import re
+
+_NUMBER = r"[0-9]{1,9}(?:\.[0-9]{1,9})?"
+_DURATION = re.compile(
+    rf"(?:(?P<bare>{_NUMBER})|(?=.)(?:(?P<h>{_NUMBER})h)?(?:(?P<m>{_NUMBER})m(?!s))?"
+    rf"(?:(?P<s>{_NUMBER})s)?(?:(?P<ms>{_NUMBER})ms)?)"
+)
+_SECONDS = {"bare": 1.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+
+
+def parse_duration(text: str) -> float:
+    """Seconds of ``90``, ``90s``, ``500ms``, ``1m30s``, ``2h`` or ``1.5h``, above zero.
+
+    Raises ``ValueError`` for anything else, zero included.
+    """
+    match = _DURATION.fullmatch(text)
+    seconds = 0.0
+    if match:
+        seconds = sum(float(n) * _SECONDS[unit] for unit, n in match.groupdict("0").items())
+    if not seconds > 0:
+        raise ValueError(f"{text!r} is no duration above zero, such as 90, 500ms, 1m30s or 2h")
+    return seconds
+
+
+def format_duration(seconds: float) -> str:
+    """``340ms``, ``15s``, ``1m30s``, ``2h05m``, ``3d04h``: two units at most, rounded down."""
+    if seconds < 1:
+        return f"{int(seconds * 1000)}ms"
+    whole = int(seconds)
+    if whole < 60:
+        tenths = int(seconds * 10) % 10
+        return f"{whole}.{tenths}s" if tenths and whole < 10 else f"{whole}s"
+    for unit, size, smaller, part in (("m", 60, "s", 1), ("h", 3600, "m", 60)):
+        if whole < size * (60 if unit == "m" else 24):
+            return f"{whole // size}{unit}{whole % size // part:02d}{smaller}"
+    return f"{whole // 86400}d{whole % 86400 // 3600:02d}h"

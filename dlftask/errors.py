@@ -1,0 +1,163 @@
+"""What can go wrong: one class each, with its exit status.
+
+    DlftaskError
+    ├── ConfigurationError    2    usage or configuration; no request is due
+    ├── TaskNotFound          4    the service does not know the task
+    ├── CredentialsRefused    5    by the service, IAM or the metadata service
+    ├── ServiceUnavailable    6    could not be reached, or did not work
+    ├── SenselessAnswer       7    an answer that makes no sense
+    ├── OutputFailed          8    a full disk, a closed stream
+    ├── WaitTimedOut        124    `--timeout` ran out
+    └── ReaderGone          141    whoever read the output went away
+    Interrupted        130, 143    SIGINT, SIGTERM (a BaseException, as KeyboardInterrupt is)
+
+The command line's contract gives the meanings; they never change.
+"""
+
+from enum import IntEnum
+from typing import TypedDict, Unpack
+
+
+class ExitStatus(IntEnum):
+    """Every exit status of the command line."""
+
+    SUCCESS = 0
+    FAILED = 1
+    USAGE = 2
+    RUNNING = 3
+    NOT_FOUND = 4
+    REFUSED = 5
+    UNAVAILABLE = 6
+    SENSELESS = 7
+    OUTPUT_FAILED = 8
+    TIMED_OUT = 124
+    INTERRUPTED = 130
+    TERMINATED = 143
+    READER_GONE = 141
+
+
+class Said(TypedDict, total=False):
+    """What the service said of an error, and what to do next."""
+
+    code: str | None
+    service_message: str | None
+    http_status: int | None
+    request_id: str | None
+    hint: str | None
+
+
+class DlftaskError(Exception):
+    """Anything that dlftask raises on purpose.
+
+    ``message`` says what happened; ``code``, ``service_message``, ``http_status`` and
+    ``request_id`` are the service's own words where it said any; ``hint`` says what to do next.
+    No field ever holds a secret.
+    """
+
+    exit_status: ExitStatus
+
+    def __init__(self, message: str, **said: Unpack[Said]) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = said.get("code")
+        self.service_message = said.get("service_message")
+        self.http_status = said.get("http_status")
+        self.request_id = said.get("request_id")
+        self.hint = said.get("hint")
+
+    def __str__(self) -> str:
+        # The service's message comes last: it alone can be long enough to be cut.
+        facts = [
+            f"HTTP {self.http_status}" if self.http_status is not None else None,
+            self.code,
+            f"request ID {self.request_id}" if self.request_id else None,
+        ]
+        said = ", ".join(fact for fact in facts if fact)
+        text = f"{self.message} ({said})" if said else self.message
+        return f"{text}: {self.service_message}" if self.service_message else text
+
+
+class ConfigurationError(DlftaskError):
+    """Usage or configuration: nothing was asked."""
+
+    exit_status = ExitStatus.USAGE
+
+
+class TaskNotFound(DlftaskError):
+    """The service does not know the task (``DLF.0810``, ``DLF.20810``)."""
+
+    exit_status = ExitStatus.NOT_FOUND
+
+
+class CredentialsRefused(DlftaskError):
+    """HTTP 401, 403, ``DLF.6888``, or a refusal by IAM or the metadata service.
+
+    ``stale`` is true for a 401: fresh credentials may be let in.
+    """
+
+    exit_status = ExitStatus.REFUSED
+
+    def __init__(self, message: str, *, stale: bool = False, **said: Unpack[Said]) -> None:
+        super().__init__(message, **said)
+        self.stale = stale
+
+
+class ServiceUnavailable(DlftaskError):
+    """Not reached, or did not work: name resolution, connection, TLS, time-out, 408, 429, 5xx.
+
+    ``retry_after_s`` is the service's own wish in seconds; ``permanent`` is true for what asking
+    again cannot mend (a certificate that does not verify).
+    """
+
+    exit_status = ExitStatus.UNAVAILABLE
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        retry_after_s: float | None = None,
+        permanent: bool = False,
+        **said: Unpack[Said],
+    ) -> None:
+        super().__init__(message, **said)
+        self.retry_after_s = retry_after_s
+        self.permanent = permanent
+
+
+class SenselessAnswer(DlftaskError):
+    """Not HTTP, not JSON, no ``id`` or ``status``, an unknown status, a redirect, another 4xx.
+
+    ``transient`` is true where a wait may ask again: another 4xx is the service's last word.
+    """
+
+    exit_status = ExitStatus.SENSELESS
+
+    def __init__(self, message: str, *, transient: bool = True, **said: Unpack[Said]) -> None:
+        super().__init__(message, **said)
+        self.transient = transient
+
+
+class OutputFailed(DlftaskError):
+    """The output could not be written."""
+
+    exit_status = ExitStatus.OUTPUT_FAILED
+
+
+class WaitTimedOut(DlftaskError):
+    """The longest wait was over before the task was."""
+
+    exit_status = ExitStatus.TIMED_OUT
+
+
+class ReaderGone(DlftaskError):
+    """Whoever read the output went away: nothing is left to say."""
+
+    exit_status = ExitStatus.READER_GONE
+
+
+class Interrupted(BaseException):
+    """SIGINT or SIGTERM. Not an ``Exception``, so that no ``except Exception`` keeps it."""
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__(signal_number)
+        self.exit_status = ExitStatus(128 + signal_number)
