@@ -1,0 +1,129 @@
+"""An answer of HTTP, and what it means where it is not the one that was hoped for."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from dlftask.errors import (
+    CredentialsRefused,
+    DlftaskError,
+    Said,
+    SenselessAnswer,
+    ServiceUnavailable,
+    TaskNotFound,
+)
+from dlftask.task import read_json
+
+if TYPE_CHECKING:
+    from requests.auth import AuthBase
+
+NOT_FOUND_CODES = frozenset({"DLF.0810", "DLF.20810"})
+NO_PERMISSION_CODE = "DLF.6888"
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One answer, whole and unpacked. ``headers`` are looked up whatever their case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+
+
+class Send(Protocol):
+    """One question over HTTP.
+
+    Raises ``ServiceUnavailable`` where no answer came, and ``SenselessAnswer`` where it was not
+    HTTP or too large. Redirects are answers like any other. With ``direct`` no proxy is used.
+    """
+
+    def __call__(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] = {},
+        auth: "AuthBase | None" = None,
+        body: bytes = b"",
+        direct: bool = False,
+    ) -> Reply: ...
+
+
+def error_for(reply: Reply, what: str) -> DlftaskError:
+    """The error that an answer stands for; ``what`` (such as ``task 1f3a``) begins its line."""
+    code, message, request_id = read_error(reply)
+    said = Said(
+        code=code,
+        service_message=message,
+        http_status=reply.status,
+        request_id=request_id,
+    )
+    status = reply.status
+    if status == 401:
+        said["hint"] = (
+            "a token lives for 24 hours: get a fresh one; with a key pair, check both halves, "
+            "the project and this machine's clock"
+        )
+        return CredentialsRefused(f"{what}: the credentials were refused", stale=True, **said)
+    if code in NOT_FOUND_CODES and status < 500:
+        said["hint"] = (
+            "check the ID, the project, and --workspace: a task is found in its own workspace only"
+        )
+        return TaskNotFound(f"{what}: does not exist", **said)
+    if status == 403 or (code == NO_PERMISSION_CODE and status < 500):
+        said["hint"] = "the credentials are valid, but lack the permission: check project and roles"
+        return CredentialsRefused(f"{what}: permission denied", **said)
+    if status in (408, 429) or status >= 500:
+        happened = "too many requests" if status == 429 else "the service did not work"
+        return ServiceUnavailable(f"{what}: {happened}", retry_after_s=_retry_after(reply), **said)
+    if 300 <= status < 400:
+        said["hint"] = "check --endpoint and --region: redirects are never followed"
+        target = reply.headers.get("Location")
+        to = f" to {target}" if target else ""
+        return SenselessAnswer(f"{what}: the answer is a redirect{to}", **said)
+    if status >= 400:
+        return SenselessAnswer(f"{what}: the service refuses the request", transient=False, **said)
+    return SenselessAnswer(f"{what}: the answer makes no sense", **said)
+
+
+def read_error(reply: Reply) -> tuple[str | None, str | None, str | None]:
+    """Error code, message and request ID, where the answer says them, in any of the cloud's shapes."""
+    request_id = reply.headers.get("X-Request-Id")
+    try:
+        body = read_json(reply.body)
+    except ValueError:
+        body = None
+    inner = body.get("error") if isinstance(body, dict) else None
+    for shape in (body, inner):
+        if not isinstance(shape, dict):
+            continue
+        code = _first(shape, "error_code", "errorCode", "code")
+        message = _first(shape, "error_msg", "errorMsg", "error_message", "message")
+        if code or message:
+            return code, message, request_id or _first(shape, "request_id", "requestId")
+    return None, None, request_id
+
+
+def _first(shape: Mapping[str, object], *keys: str) -> str | None:
+    for key in keys:
+        value = shape.get(key)
+        if isinstance(value, str | int) and not isinstance(value, bool) and value != "":
+            return str(value)
+    return None
+
+
+def _retry_after(reply: Reply) -> float | None:
+    """Seconds of ``Retry-After``, given as such or as a date; ``None`` where it says neither."""
+    text = (reply.headers.get("Retry-After") or "").strip()
+    if re.fullmatch(r"[0-9]{1,9}", text):
+        return float(text)
+    if not text:
+        return None
+    import time
+    from email.utils import parsedate_to_datetime
+
+    try:
+        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
+    except (ValueError, OverflowError):
+        return None
