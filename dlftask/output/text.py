@@ -1,0 +1,118 @@
+"""Words and symbols that every view of a task shares; untrusted text made visible.
+
+Replaced are the characters of the contract's "Text from the service" (C0, DEL, C1, bidirectional
+controls), lone surrogates, and what else deceives because it shows as nothing at all or breaks a
+line: soft hyphen, zero-width space, word joiner and invisible operators, byte order mark, line and
+paragraph separator, annotation marks, tags. The two joiners U+200C and U+200D stay: Persian,
+Indic scripts and emoji are written with them.
+"""
+
+import re
+import time
+
+from dlftask.durations import format_duration
+from dlftask.task import Status
+
+CONTROLS = r"\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff"
+"""For a regex's brackets: what the contract lets through nowhere, and lone surrogates."""
+
+LINE_BREAKS = r"\u2028\u2029"
+"""For a regex's brackets: what else some readers of lines take for the end of one."""
+
+_INVISIBLE = r"\xad\u180e\u200b\u2060-\u2065\u206a-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f"
+_DECEPTIVE = re.compile(f"[{CONTROLS}{LINE_BREAKS}{_INVISIBLE}]")
+
+_SYMBOLS = {
+    Status.SUCCESSFUL: "✓",
+    Status.RUNNING: "●",
+    Status.FAILED: "✗",
+    Status.WARNING: "!",
+}
+_ASCII_SYMBOLS = {
+    Status.SUCCESSFUL: "v",
+    Status.RUNNING: ">",
+    Status.FAILED: "x",
+    Status.WARNING: "!",
+}
+# The eight colours of the terminal's own theme: the user has chosen them to be read on the
+# background that the user has chosen.
+_STYLES = {
+    Status.SUCCESSFUL: "green",
+    Status.RUNNING: "blue",
+    Status.FAILED: "red",
+    Status.WARNING: "yellow",
+}
+
+_YEAR_10000_MS = 253_402_300_800_000
+
+
+def escaped(match: re.Match[str]) -> str:
+    r"""A character as ``\x1b``, ``\u202e`` or ``\U000e0041``: what ``visible`` puts for it."""
+    code = ord(match[0])
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def visible(text: str) -> str:
+    """The text with each character that could be obeyed, or deceives, replaced by its escape."""
+    # Whatever is replaced counts as unprintable for Python: the common case costs next to nothing.
+    return text if text.isprintable() else _DECEPTIVE.sub(escaped, text)
+
+
+def symbol(status: str | None, *, unicode: bool) -> str:
+    """The status as one narrow character; ``?`` for one that is not known."""
+    symbols = _SYMBOLS if unicode else _ASCII_SYMBOLS
+    return symbols.get(status, "?")  # type: ignore[call-overload, no-any-return]
+
+
+def style(status: str | None) -> str:
+    """The status as a rich style."""
+    return _STYLES.get(status, "magenta")  # type: ignore[call-overload, no-any-return]
+
+
+def status_word(status: str | None) -> str:
+    """The status as a visible word; a placeholder where there is none."""
+    return visible(status) if status else "(no status)"
+
+
+def display_name(name: str | None, identity: str | None) -> str:
+    """The visible name; without one the ID, without that a placeholder."""
+    if name and not name.isspace():
+        return visible(name)
+    return visible(identity) if identity else "(no name)"
+
+
+def duration_text(milliseconds: int | None) -> str:
+    """A duration as people read it: ``340ms``, ``15s``, ``1m30s``; empty where unknown."""
+    if milliseconds is None:
+        return ""
+    # An absurd number, which JSON may hold, does not fit a float.
+    return format_duration(
+        milliseconds / 1000 if milliseconds < 1_000_000 else milliseconds // 1000
+    )
+
+
+def task_time(milliseconds: int, *, utc: bool) -> str:
+    """A service's time (ms since the epoch) as ``2018-11-29 02:11:39Z``, or local with its offset.
+
+    What is no time between 1970 and 9999 is shown as the number that it is.
+    """
+    if not 0 <= milliseconds < _YEAR_10000_MS:
+        return str(milliseconds)
+    return _date_time(milliseconds // 1000, " ", utc=utc)
+
+
+def rfc3339(seconds: float, *, utc: bool) -> str:
+    """A wall clock's time (s since the epoch) as ``2018-11-29T02:11:39Z``, or with its offset."""
+    return _date_time(int(seconds), "T", utc=utc)
+
+
+def _date_time(seconds: int, separator: str, *, utc: bool) -> str:
+    moment = time.gmtime(seconds) if utc else time.localtime(seconds)
+    text = time.strftime(f"%Y-%m-%d{separator}%H:%M:%S", moment)
+    if utc:
+        return text + "Z"
+    sign = "-" if moment.tm_gmtoff < 0 else "+"
+    minutes = abs(moment.tm_gmtoff) // 60
+    return f"{text}{sign}{minutes // 60:02d}:{minutes % 60:02d}"
