@@ -50,8 +50,8 @@ class Send(Protocol):
     ) -> Reply: ...
 
 
-def error_for(reply: Reply, what: str) -> DlftaskError:
-    """The error that an answer stands for; ``what`` (such as ``task 1f3a``) begins its line."""
+def error_for(reply: Reply, who: str) -> DlftaskError:
+    """The error that an answer stands for; ``who`` (such as ``IAM``) gave it, and begins its line."""
     code, message, request_id = read_error(reply)
     said = Said(
         code=code,
@@ -65,26 +65,26 @@ def error_for(reply: Reply, what: str) -> DlftaskError:
             "a token lives for 24 hours: get a fresh one; with a key pair, check both halves, "
             "the project and this machine's clock"
         )
-        return CredentialsRefused(f"{what}: the credentials were refused", stale=True, **said)
+        return CredentialsRefused(f"{who} refused the credentials", stale=True, **said)
     if code in NOT_FOUND_CODES and status < 500:
         said["hint"] = (
             "check the ID, the project, and --workspace: a task is found in its own workspace only"
         )
-        return TaskNotFound(f"{what}: does not exist", **said)
+        return TaskNotFound("the task does not exist", **said)
     if status == 403 or (code == NO_PERMISSION_CODE and status < 500):
         said["hint"] = "the credentials are valid, but lack the permission: check project and roles"
-        return CredentialsRefused(f"{what}: permission denied", **said)
+        return CredentialsRefused(f"{who} denied permission", **said)
     if status in (408, 429) or status >= 500:
-        happened = "too many requests" if status == 429 else "the service did not work"
-        return ServiceUnavailable(f"{what}: {happened}", retry_after_s=_retry_after(reply), **said)
+        happened = "is asked too often" if status == 429 else "did not work"
+        return ServiceUnavailable(f"{who} {happened}", retry_after_s=_retry_after(reply), **said)
     if 300 <= status < 400:
         said["hint"] = "check --endpoint and --region: redirects are never followed"
         target = reply.headers.get("Location")
         to = f" to {target}" if target else ""
-        return SenselessAnswer(f"{what}: the answer is a redirect{to}", **said)
+        return SenselessAnswer(f"{who} answered with a redirect{to}", **said)
     if status >= 400:
-        return SenselessAnswer(f"{what}: the service refuses the request", transient=False, **said)
-    return SenselessAnswer(f"{what}: the answer makes no sense", **said)
+        return SenselessAnswer(f"{who} refused the request", transient=False, **said)
+    return SenselessAnswer(f"{who} gave an answer that makes no sense", **said)
 
 
 def read_error(reply: Reply) -> tuple[str | None, str | None, str | None]:

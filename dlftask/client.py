@@ -1,0 +1,250 @@
+"""The service for a Python program: ask for a task, wait for it, watch it.
+
+    from dlftask import Client
+
+    with Client(region="cn-north-4") as client:
+        task = client.wait("008aae2e675d3bcb01675d3c66f20000", timeout=3600)
+        print(task.status, task.message)
+
+Whatever is not given comes from where the command line takes it: ``DLFTASK_*``, the profile, the
+cloud's own variables and files.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from dlftask.credentials import Credentials, find_credentials
+from dlftask.crew import Crew
+from dlftask.endpoints import check_endpoint, iam_endpoint, service_endpoint
+from dlftask.errors import ConfigurationError, CredentialsRefused
+from dlftask.ids import check_task_id
+from dlftask.polling import Patience, poll
+from dlftask.projects import look_up_project
+from dlftask.service import Service
+from dlftask.settings import Settings, load_settings
+from dlftask.snapshot import Snapshot
+from dlftask.task import Task
+from dlftask.transport import Transport
+
+
+class Client:
+    """One project of the service. Close it, or use it as a context manager.
+
+    Options are those of the command line, with its meanings and defaults; durations are seconds.
+    ``token`` is an IAM token. Raises ``ConfigurationError``; nothing is asked before it is needed.
+    """
+
+    def __init__(
+        self,
+        *,
+        project_id: str | None = None,
+        workspace: str | None = None,
+        region: str | None = None,
+        endpoint: str | None = None,
+        iam_endpoint: str | None = None,
+        profile: str | None = None,
+        auth: str | None = None,
+        token: str | None = None,
+        token_file: str | os.PathLike[str] | None = None,
+        connect_timeout: float | None = None,
+        read_timeout: float | None = None,
+        concurrency: int | None = None,
+        ca_bundle: str | os.PathLike[str] | None = None,
+        insecure: bool = False,
+    ) -> None:
+        options = {
+            "project_id": project_id,
+            "workspace": workspace,
+            "region": region,
+            "endpoint": endpoint,
+            "iam_endpoint": iam_endpoint,
+            "profile": profile,
+            "auth": auth,
+            "token_file": token_file,
+            "connect_timeout": connect_timeout,
+            "read_timeout": read_timeout,
+            "concurrency": concurrency,
+            "ca_bundle": ca_bundle,
+            "insecure": insecure or None,
+        }
+        environ = {**os.environ, "DLFTASK_TOKEN": token} if token else os.environ
+        self._open(load_settings(options, environ=environ))
+
+    @classmethod
+    def from_settings(
+        cls, settings: Settings, *, trace: Callable[[str], None] | None = None
+    ) -> Self:
+        """A client for settings that were read already; ``trace`` as in ``Transport``."""
+        client = cls.__new__(cls)
+        client._open(settings, trace)
+        return client
+
+    def _open(self, settings: Settings, trace: Callable[[str], None] | None = None) -> None:
+        self.settings = settings
+        endpoint = _endpoint(settings)
+        find_project = _project_finder(settings)
+        self._transport = Transport(
+            connect_timeout_s=settings.connect_timeout_s,
+            read_timeout_s=settings.read_timeout_s,
+            connections=settings.concurrency,
+            ca_bundle=settings.ca_bundle,
+            insecure=settings.insecure,
+            trace=trace,
+        )
+        self._credentials = find_credentials(
+            method=settings.auth,
+            token_file=settings.token_file,
+            environ=settings.environ,
+            profile=settings.profile,
+            home=settings.home,
+            send=self._transport.send,
+        )
+        self.service = Service(
+            self._transport.send,
+            endpoint=endpoint,
+            credentials=self._credentials,
+            find_project=lambda: find_project(self._transport, self._credentials),
+            workspace=settings.workspace,
+        )
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a user should know of the settings and the credentials."""
+        insecure = ("--insecure: nobody checks who answers",) if self.settings.insecure else ()
+        return (*self.settings.warnings, *self._credentials.warnings, *insecure)
+
+    def get(self, task_id: str) -> Task:
+        """What the service says of a task now.
+
+        Raises ``TaskNotFound``, ``CredentialsRefused``, ``ServiceUnavailable`` (after two
+        retries), ``SenselessAnswer`` or ``ConfigurationError``.
+        """
+        return self._ask(task_id, Patience(wait=False))
+
+    def wait(
+        self,
+        task_id: str,
+        *,
+        timeout: float | None = None,
+        interval: float | None = None,
+        max_outage: float = 300.0,
+    ) -> Task:
+        """Wait until a task has left RUNNING; whether it did well is its ``status``.
+
+        All times are seconds; ``timeout`` and ``interval`` as the options of the command line.
+        Raises ``WaitTimedOut``, and what ``get`` raises.
+        """
+        return self._ask(task_id, self._patience(timeout, interval, max_outage))
+
+    def watch(
+        self,
+        task_ids: Sequence[str],
+        *,
+        timeout: float | None = None,
+        interval: float | None = None,
+        max_outage: float = 300.0,
+    ) -> Iterator[Snapshot]:
+        """Give a snapshot each time one of the tasks changes, until all have left RUNNING.
+
+        What goes wrong with one task is its last snapshot's ``error`` and ends no other's wait.
+        Raises ``ConfigurationError`` alone.
+        """
+        patience = self._patience(timeout, interval, max_outage)
+        for changed in self.follow(task_ids, patience):
+            yield from changed
+
+    def follow(
+        self,
+        task_ids: Sequence[str],
+        patience: Patience,
+        *,
+        note: Callable[[str], None] = lambda _: None,
+        tick_s: float = 60.0,
+    ) -> Iterator[list[Snapshot]]:
+        """The tasks that changed, again and again, as ``polling.poll`` gives them."""
+        distinct = list(dict.fromkeys(check_task_id(task_id) for task_id in task_ids))
+        crew = Crew(self.service.ask, size=self.settings.concurrency)
+        try:
+            yield from poll(distinct, crew, patience, note=note, tick_s=tick_s)
+        finally:
+            crew.dismiss()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._transport.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _patience(
+        self, timeout: float | None, interval: float | None, max_outage: float
+    ) -> Patience:
+        return Patience(
+            wait=True,
+            interval_s=interval,
+            max_outage_s=max_outage,
+            timeout_s=timeout,
+            began_s=time.monotonic(),
+        )
+
+    def _ask(self, task_id: str, patience: Patience) -> Task:
+        last = Snapshot(task_id)
+        for changed in self.follow([task_id], patience):
+            last = changed[-1] if changed else last
+        if last.error is not None:
+            raise last.error
+        if last.task is None:
+            raise AssertionError("a settled snapshot has a task or an error")
+        return last.task
+
+
+def _endpoint(settings: Settings) -> str:
+    if settings.endpoint is not None:
+        return check_endpoint(settings.endpoint, what="--endpoint", insecure=settings.insecure)
+    if settings.region is None:
+        raise ConfigurationError(
+            "no region and no endpoint",
+            hint="set --region or DLFTASK_REGION, or try it without an account: dlftask watch --demo",
+        )
+    return service_endpoint(settings.region)
+
+
+def _project_finder(settings: Settings) -> Callable[[Transport, Credentials], str]:
+    """How to come by the project ID, once one is needed."""
+    project_id, region = settings.project_id, settings.region
+    if project_id is not None:
+        return lambda _transport, _credentials: project_id
+    if region is None:
+        raise ConfigurationError(
+            "no project ID, and no region to look it up by",
+            hint="set --project-id or DLFTASK_PROJECT_ID",
+        )
+    iam = (
+        check_endpoint(settings.iam_endpoint, what="--iam-endpoint", insecure=settings.insecure)
+        if settings.iam_endpoint is not None
+        else iam_endpoint(region)
+    )
+
+    def look_up(transport: Transport, credentials: Credentials) -> str:
+        auth = credentials.auth(None)
+        try:
+            return look_up_project(transport.send, iam_endpoint=iam, region=region, auth=auth)
+        except CredentialsRefused as error:
+            if not (error.stale and credentials.renew(auth)):
+                raise
+        auth = credentials.auth(None)
+        return look_up_project(transport.send, iam_endpoint=iam, region=region, auth=auth)
+
+    return look_up

@@ -1,0 +1,116 @@
+"""Threads that ask, so that whoever waits for them can always look at the clock and at signals."""
+
+import threading
+import time
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+
+from dlftask.errors import DlftaskError
+from dlftask.polling import Answer
+from dlftask.task import Task
+from dlftask.transport import Call, attend
+
+
+class _Question:
+    def __init__(self, task_id: str) -> None:
+        self.task_id = task_id
+        self.asked_s = time.monotonic()
+        self.call = Call()
+        self.dropped = False
+        self.outcome: Task | BaseException = AssertionError("not answered yet")
+
+
+class Crew:
+    """At most ``size`` questions under way at once, each on a thread of its own.
+
+    A question whose time is up is answered for it and its thread left to itself: not even a name
+    look-up that hangs in the C library holds up anything. The threads end with the process.
+    """
+
+    def __init__(self, ask: Callable[[str], Task], *, size: int) -> None:
+        self._ask = ask
+        self._size = size
+        self._hired = 0
+        self._waiting: SimpleQueue[_Question | None] = SimpleQueue()
+        self._done: SimpleQueue[_Question] = SimpleQueue()
+        self._under_way: dict[str, _Question] = {}
+
+    @property
+    def free(self) -> int:
+        """How many more questions may be started now."""
+        return self._size - len(self._under_way)
+
+    def now(self) -> float:
+        """The clock that ``answers`` waits by, in seconds."""
+        return time.monotonic()
+
+    def start(self, task_id: str) -> None:
+        """Ask for a task that is not being asked for."""
+        question = self._under_way[task_id] = _Question(task_id)
+        self._waiting.put(question)
+        if self._hired < len(self._under_way):
+            self._hired += 1
+            threading.Thread(target=self._work, daemon=True).start()
+
+    def drop(self, task_id: str) -> None:
+        """No longer care for a question's answer, if it is under way."""
+        question = self._under_way.pop(task_id, None)
+        if question is not None:
+            question.dropped = True
+            self._hired -= 1
+            question.call.give_up()
+
+    def answers(self, until_s: float) -> list[Answer]:
+        """What has come: waits for the first answer, until a moment of ``now`` at the latest.
+
+        Whatever is raised while asking and is not a ``DlftaskError`` is raised here.
+        """
+        while True:
+            wake_s = min([until_s, *(q.call.until for q in self._under_way.values())])
+            wait_s = min(max(0.0, wake_s - self.now()), 3600.0)
+            try:
+                done = [self._done.get(timeout=wait_s)]
+            except Empty:
+                found = [self._give_up(question) for question in self._overdue()]
+            else:
+                while not self._done.empty():
+                    done.append(self._done.get())
+                found = [self._finish(question) for question in done if not question.dropped]
+            if found or self.now() >= until_s:
+                return found
+
+    def dismiss(self) -> None:
+        """Ask nothing more: idle threads end, and whatever is under way is dropped."""
+        for task_id in list(self._under_way):
+            self.drop(task_id)
+        for _ in range(self._hired):
+            self._waiting.put(None)
+
+    def _overdue(self) -> list[_Question]:
+        now_s = self.now()
+        return [q for q in self._under_way.values() if q.call.until <= now_s]
+
+    def _give_up(self, question: _Question) -> Answer:
+        error = question.call.overdue()
+        self.drop(question.task_id)
+        return Answer(question.task_id, question.asked_s, error)
+
+    def _finish(self, question: _Question) -> Answer:
+        del self._under_way[question.task_id]
+        if isinstance(question.outcome, Task | DlftaskError):
+            return Answer(question.task_id, question.asked_s, question.outcome)
+        raise question.outcome
+
+    def _work(self) -> None:
+        while True:
+            question = self._waiting.get()
+            if question is None:
+                return
+            attend(question.call)
+            try:
+                question.outcome = self._ask(question.task_id)
+            except BaseException as error:  # noqa: BLE001 - raised again where it is waited for
+                question.outcome = error
+            if question.dropped:
+                return  # another was hired in this thread's place
+            self._done.put(question)

@@ -1,0 +1,366 @@
+"""One question over HTTP, on kept-alive connections, that trusts nobody.
+
+Redirects are never followed, netrc is not read, cookies are not kept, an answer is at most 64 MiB
+unpacked, and a thread that asks can be told from outside to give up, whatever it hangs in.
+"""
+
+import http.client
+import ipaddress
+import socket
+import ssl
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+from requests.auth import AuthBase
+from requests.utils import get_environ_proxies, select_proxy
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+from dlftask.durations import format_duration
+from dlftask.errors import ConfigurationError, DlftaskError, SenselessAnswer, ServiceUnavailable
+from dlftask.replies import Reply
+
+MAX_BODY = 64 * 1024 * 1024
+"""Bytes of an answer, unpacked."""
+MAX_VALUES = 1_000_000
+"""Commas and brackets in an answer: what bounds the memory that reading its JSON can take."""
+
+_SECRET_WORDS = ("auth", "token", "cookie", "secret", "credential", "signature", "key")
+
+
+class Call:
+    """One question under way, as another thread sees it: until when, and how to end it.
+
+    ``until`` moves as the call does: the connection has its time, then the answer its own. It is
+    infinite while nothing is under way, so that a thread that waits for another's credentials is
+    not taken for a slow service.
+    """
+
+    def __init__(self) -> None:
+        self.until = float("inf")
+        self.waiting_for = "an answer"
+        self.limit_s = 0.0
+        self._connection: HTTPConnection | None = None
+
+    def begins(self, connection: HTTPConnection | None, waiting_for: str, limit_s: float) -> None:
+        """From now on the call waits for something, for so many seconds."""
+        if connection is not None:
+            self._connection = connection
+        self.waiting_for = waiting_for
+        self.limit_s = limit_s
+        self.until = time.monotonic() + limit_s
+
+    def ends(self) -> None:
+        """Nothing is under way any more."""
+        self.until = float("inf")
+        self._connection = None
+
+    def overdue(self) -> ServiceUnavailable:
+        """What to say of a call whose time is up."""
+        limit = format_duration(self.limit_s)
+        return ServiceUnavailable(f"no {self.waiting_for} within {limit}")
+
+    def give_up(self) -> None:
+        """End the call from another thread: a thread that reads wakes up with an error."""
+        connection = self._connection
+        sock = getattr(connection, "sock", None)
+        if sock is None:
+            return
+        try:
+            # Not SSLSocket.shutdown: that would pull the TLS state from under the reading thread.
+            socket.socket.shutdown(sock, socket.SHUT_RDWR)
+        except OSError:
+            return
+
+
+class _Calls(threading.local):
+    def __init__(self) -> None:
+        self.current = Call()
+
+
+_calls = _Calls()
+
+
+def attend(call: Call) -> None:
+    """Whatever this thread sends from now on is that call."""
+    _calls.current = call
+
+
+class _WatchedConnection(HTTPConnection):
+    """A connection that tells its call how far it has come."""
+
+    def connect(self) -> None:
+        call = _calls.current
+        limit_s = self.timeout if isinstance(self.timeout, int | float) else 0.0
+        answer = (call.waiting_for, call.limit_s)
+        call.begins(self, "connection", limit_s)
+        super().connect()
+        call.begins(self, *answer)
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        call = _calls.current
+        call.begins(self, call.waiting_for, call.limit_s)
+        super().request(*args, **kwargs)
+
+
+class _WatchedTLSConnection(_WatchedConnection, HTTPSConnection):
+    """The same over TLS: the handshake is part of the connection's time."""
+
+
+class _WatchedPool(HTTPConnectionPool):
+    ConnectionCls = _WatchedConnection
+
+
+class _WatchedTLSPool(HTTPSConnectionPool):
+    ConnectionCls = _WatchedTLSConnection
+
+
+class _Adapter(HTTPAdapter):
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)  # type: ignore[no-untyped-call]
+        _watch(self.poolmanager)
+
+    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
+        manager = super().proxy_manager_for(*args, **kwargs)  # type: ignore[no-untyped-call]
+        _watch(manager)
+        return manager
+
+
+def _watch(manager: urllib3.PoolManager) -> None:
+    manager.pool_classes_by_scheme = {"http": _WatchedPool, "https": _WatchedTLSPool}
+
+
+class Transport:
+    """Sends questions; may be used by ``connections`` threads at once.
+
+    ``connect_timeout_s`` bounds name resolution, connection and TLS together, ``read_timeout_s``
+    the answer up to its last byte: on a thread whose call is watched (``attend``) by the watcher,
+    elsewhere as far as a single read goes. ``trace`` gets one text a question and answer, with
+    every secret masked. Raises ``ConfigurationError`` for a CA bundle that cannot be read.
+    """
+
+    def __init__(
+        self,
+        *,
+        connect_timeout_s: float = 5.0,
+        read_timeout_s: float = 10.0,
+        connections: int = 8,
+        ca_bundle: Path | None = None,
+        insecure: bool = False,
+        trace: Callable[[str], None] | None = None,
+    ) -> None:
+        self._timeouts = (connect_timeout_s, read_timeout_s)
+        self._read_timeout_s = read_timeout_s
+        self._trace = trace
+        self._verify: bool | str = not insecure
+        if insecure:
+            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
+        elif ca_bundle is not None:
+            check_ca_bundle(ca_bundle)
+            self._verify = str(ca_bundle)
+        self._adapter = _Adapter(pool_connections=4, pool_maxsize=connections)
+
+    def close(self) -> None:
+        """Close every connection that is not in use."""
+        self._adapter.close()  # type: ignore[no-untyped-call]
+
+    def send(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] = {},
+        auth: AuthBase | None = None,
+        body: bytes = b"",
+        direct: bool = False,
+    ) -> Reply:
+        """Ask once. Raises ``ServiceUnavailable`` and ``SenselessAnswer``; see ``Send``."""
+        call = _calls.current
+        started = time.monotonic()
+        try:
+            request = requests.Request(
+                method,
+                url,
+                headers={"Accept": "application/json", "Accept-Encoding": "gzip", **headers},
+                data=body,
+                auth=auth,
+            ).prepare()
+            request.headers.setdefault("User-Agent", _user_agent())
+            call.begins(None, "answer", self._read_timeout_s)
+            with self._adapter.send(
+                request,
+                stream=True,
+                timeout=self._timeouts,
+                verify=self._verify,
+                proxies={} if direct or is_loopback(url) else get_environ_proxies(url),
+            ) as response:
+                reply = Reply(
+                    response.status_code, response.headers, _read_body(response.raw, MAX_BODY)
+                )
+        except DlftaskError as error:
+            self._report(method, url, request.headers, started, str(error))
+            raise
+        except Exception as error:
+            failure = _failure(error, url, call)
+            self._report(method, url, headers, started, str(failure))
+            raise failure from None
+        finally:
+            call.ends()
+        self._report(method, url, request.headers, started, f"HTTP {reply.status}", reply)
+        return reply
+
+    def _report(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        started: float,
+        outcome: str,
+        reply: Reply | None = None,
+    ) -> None:
+        if self._trace is None:
+            return
+        took_ms = (time.monotonic() - started) * 1000
+        lines = [f"> {method} {url}", *_masked(">", headers), f"< {outcome} in {took_ms:.0f}ms"]
+        if reply is not None:
+            lines += [*_masked("<", reply.headers), f"< {len(reply.body)} bytes"]
+        self._trace("\n".join(lines))
+
+
+def is_loopback(url: str) -> bool:
+    """Whether a URL's host is this machine itself."""
+    host = urlsplit(url).hostname or ""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def check_ca_bundle(path: Path) -> None:
+    """Raises ``ConfigurationError`` where a CA bundle cannot be read."""
+    try:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        if path.is_dir():
+            context.load_verify_locations(capath=path)
+        else:
+            context.load_verify_locations(cafile=path)
+    except OSError as error:  # ssl.SSLError is one
+        reason = error.strerror or "not a file of certificates"
+        raise ConfigurationError(f"CA bundle {path}: {reason}") from None
+
+
+def _user_agent() -> str:
+    from dlftask import __version__
+
+    return f"dlftask/{__version__}"
+
+
+def _masked(mark: str, headers: Mapping[str, str]) -> Iterator[str]:
+    for name, value in headers.items():
+        secret = any(word in name.lower() for word in _SECRET_WORDS)
+        yield f"{mark} {name}: {'***' if secret else value}"
+
+
+def _read_body(raw: urllib3.BaseHTTPResponse, limit: int) -> bytes:
+    """The whole body, unpacked. ``raw`` decodes nothing, so that no bomb goes off in it."""
+    parts: list[bytes] = []
+    size = 0
+    while part := raw.read(256 * 1024, decode_content=False):
+        parts.append(part)
+        size += len(part)
+        if size > limit:
+            raise SenselessAnswer("the answer is larger than 64 MiB")
+    body = b"".join(parts)
+    encoding = (raw.headers.get("Content-Encoding") or "identity").strip().lower()
+    if encoding in ("gzip", "x-gzip"):
+        body = _unzip(body, limit)
+    elif encoding != "identity":
+        raise SenselessAnswer(f"the answer is packed with {encoding}, which was not asked for")
+    if body.count(b",") + body.count(b"{") + body.count(b"[") > MAX_VALUES:
+        raise SenselessAnswer(f"the answer has more than {MAX_VALUES:,} values")
+    return body
+
+
+def _unzip(packed: bytes, limit: int) -> bytes:
+    unpacker = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+    try:
+        body = unpacker.decompress(packed, limit + 1)
+    except zlib.error:
+        raise SenselessAnswer("the answer is not the gzip that it says it is") from None
+    if len(body) > limit:
+        raise SenselessAnswer("the answer is larger than 64 MiB unpacked")
+    if not unpacker.eof:
+        raise ServiceUnavailable("the answer was cut off")
+    return body
+
+
+def _failure(error: Exception, url: str, call: Call) -> DlftaskError:
+    """What went wrong, in a user's words: never an exception's own text, which can hold anything."""
+    if isinstance(error, ValueError):  # what requests raises for a URL or proxy it cannot use
+        return ConfigurationError(
+            f"{url}: no request can be sent there", hint="check --endpoint and the proxy variables"
+        )
+    causes = list(_causes(error))
+    host = urlsplit(url).netloc
+
+    def caused_by(*kinds: type[BaseException]) -> BaseException | None:
+        return next((cause for cause in causes if isinstance(cause, kinds)), None)
+
+    if found := caused_by(ssl.SSLCertVerificationError):
+        reason = getattr(found, "verify_message", "") or "verification failed"
+        return ServiceUnavailable(
+            f"{host}: the certificate is not trusted: {reason}",
+            permanent=True,
+            hint="give the authority's certificate with --ca-bundle",
+        )
+    proxied = "the proxy of " if caused_by(urllib3.exceptions.ProxyError) else ""
+    if caused_by(socket.gaierror, urllib3.exceptions.NameResolutionError):
+        return ServiceUnavailable(
+            f"{proxied}{host}: the host name does not resolve",
+            hint="check --region or --endpoint, and the network",
+        )
+    if caused_by(TimeoutError, urllib3.exceptions.TimeoutError):
+        return call.overdue()
+    if found := caused_by(ssl.SSLError):
+        reason = str(getattr(found, "reason", "") or "failed").replace("_", " ").lower()
+        return ServiceUnavailable(
+            f"{proxied}{host}: no TLS connection: {reason}",
+            hint="check that --endpoint is an https service that speaks TLS 1.2 or newer",
+        )
+    if caused_by(http.client.RemoteDisconnected):
+        return ServiceUnavailable(f"{proxied}{host}: the connection was closed without an answer")
+    if caused_by(http.client.IncompleteRead, urllib3.exceptions.IncompleteRead):
+        return ServiceUnavailable(f"{proxied}{host}: the answer was cut off")
+    if caused_by(
+        http.client.HTTPException,
+        urllib3.exceptions.InvalidChunkLength,
+        urllib3.exceptions.InvalidHeader,
+    ):
+        return SenselessAnswer(f"{proxied}{host}: the answer is not HTTP")
+    broken = next((c for c in causes if isinstance(c, OSError) and c.errno and c.strerror), None)
+    reason = str(broken.strerror).lower() if broken else "the connection broke"
+    hint = "check HTTPS_PROXY, HTTP_PROXY and NO_PROXY" if proxied else None
+    return ServiceUnavailable(f"{proxied}{host}: {reason}", hint=hint)
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """An exception and all that it was made from: urllib3 wraps by argument, Python by context."""
+    seen: set[int] = set()
+    waiting: list[object] = [error]
+    while waiting:
+        found = waiting.pop(0)
+        if not isinstance(found, BaseException) or id(found) in seen:
+            continue
+        seen.add(id(found))
+        yield found
+        waiting += [*found.args, getattr(found, "reason", None), found.__cause__, found.__context__]

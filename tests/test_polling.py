@@ -1,0 +1,375 @@
+"""The rules of the contract's section "Waiting", on a clock that does as it is told."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import pytest
+
+from dlftask.errors import (
+    CredentialsRefused,
+    DlftaskError,
+    ExitStatus,
+    SenselessAnswer,
+    ServiceUnavailable,
+    TaskNotFound,
+    WaitTimedOut,
+)
+from dlftask.polling import Answer, Patience, poll
+from dlftask.snapshot import Snapshot, overall_status
+from dlftask.task import Task
+
+Outcome = Task | DlftaskError
+Script = Callable[[str, float], tuple[Outcome, float]]
+"""(task ID, now in seconds) -> what is answered, and after how many seconds."""
+
+
+@dataclass
+class Asked:
+    """A crew on a clock of its own: an hour's wait takes no time."""
+
+    script: Script
+    size: int = 8
+    time_s: float = 1000.0
+    asked: list[tuple[str, float]] = field(default_factory=list)
+    under_way: dict[str, tuple[float, Answer]] = field(default_factory=dict)
+
+    @property
+    def free(self) -> int:
+        return self.size - len(self.under_way)
+
+    def now(self) -> float:
+        return self.time_s
+
+    def start(self, task_id: str) -> None:
+        assert task_id not in self.under_way, "a task is asked for by one question at a time"
+        assert self.free > 0
+        outcome, takes_s = self.script(task_id, self.time_s)
+        self.asked.append((task_id, self.time_s))
+        answer = Answer(task_id, self.time_s, outcome)
+        self.under_way[task_id] = (self.time_s + takes_s, answer)
+
+    def drop(self, task_id: str) -> None:
+        self.under_way.pop(task_id, None)
+
+    def answers(self, until_s: float) -> list[Answer]:
+        first_s = min((at for at, _ in self.under_way.values()), default=float("inf"))
+        assert min(first_s, until_s) < float("inf"), "nothing would ever happen"
+        self.time_s = max(self.time_s, min(first_s, until_s))
+        come = [a for at, a in self.under_way.values() if at <= self.time_s]
+        for answer in come:
+            del self.under_way[answer.task_id]
+        return come
+
+    def moments(self, task_id: str = "a") -> list[float]:
+        """When a task was asked for, in seconds since the start."""
+        return [round(at - 1000.0, 3) for asked, at in self.asked if asked == task_id]
+
+
+def task(task_id: str, status: str) -> Task:
+    return Task(id=task_id, status=status, raw={"id": task_id, "status": status})
+
+
+def ends_after(duration_s: float, status: str = "SUCCESSFUL", takes_s: float = 0.0) -> Script:
+    return lambda task_id, now: (
+        task(task_id, status if now - 1000.0 >= duration_s else "RUNNING"),
+        takes_s,
+    )
+
+
+def in_order(*outcomes: Outcome | str, takes_s: float = 0.0) -> Script:
+    """One outcome after the other for each task; the last one again and again."""
+    left: dict[str, Iterator[Outcome | str]] = {}
+
+    def script(task_id: str, _now: float) -> tuple[Outcome, float]:
+        outcome = next(left.setdefault(task_id, iter(outcomes)), outcomes[-1])
+        return (task(task_id, outcome) if isinstance(outcome, str) else outcome), takes_s
+
+    return script
+
+
+def wait(
+    crew: Asked,
+    *task_ids: str,
+    notes: list[str] | None = None,
+    **patience: float | None,
+) -> dict[str, Snapshot]:
+    return follow(crew, *(task_ids or ("a",)), notes=notes, wait=True, **patience)
+
+
+def follow(
+    crew: Asked,
+    *task_ids: str,
+    notes: list[str] | None = None,
+    wait: bool,
+    **patience: float | None,
+) -> dict[str, Snapshot]:
+    latest: dict[str, Snapshot] = {}
+    for changed in poll(
+        task_ids,
+        crew,
+        Patience(wait=wait, began_s=crew.now(), **patience),  # type: ignore[arg-type]
+        note=(notes if notes is not None else []).append,
+        jitter=lambda most_s: most_s,
+    ):
+        latest.update((snapshot.task_id, snapshot) for snapshot in changed)
+    assert all(snapshot.settled for snapshot in latest.values())
+    return latest
+
+
+down = ServiceUnavailable("connection refused")
+
+
+def test_a_plain_get_asks_once() -> None:
+    crew = Asked(in_order("RUNNING"))
+    assert follow(crew, "a", wait=False)["a"].exit_status(strict=False) is ExitStatus.RUNNING
+    assert crew.moments() == [0]
+
+
+@pytest.mark.parametrize("status", ["SUCCESSFUL", "FAILED", "WARNING", "PAUSED"])
+def test_a_wait_ends_with_the_first_status_that_is_not_running(status: str) -> None:
+    crew = Asked(in_order("RUNNING", "RUNNING", status))
+    found = wait(crew)["a"]
+    assert found.task is not None
+    assert (found.task.status, len(crew.asked)) == (status, 3)
+
+
+def test_auto_polls_after_a_second_then_at_a_twentieth_of_the_time_waited_up_to_15_s() -> None:
+    crew = Asked(ends_after(3600))
+    wait(crew)
+    at = crew.moments()
+    pauses = [round(later - sooner, 3) for sooner, later in zip(at, at[1:], strict=False)]
+    assert pauses[:20] == [1.0] * 20
+    assert all(
+        pause == pytest.approx(min(max(sooner / 20, 1), 15), abs=0.002)
+        for sooner, pause in zip(at, pauses, strict=False)
+    )
+    assert pauses[-1] == 15
+
+
+@pytest.mark.parametrize("duration_s", [0.5, 5, 20, 21, 60, 600, 3600, 36_000])
+def test_an_end_is_seen_within_a_twentieth_of_the_duration_or_a_second(duration_s: float) -> None:
+    crew = Asked(ends_after(duration_s))
+    wait(crew)
+    assert crew.moments()[-1] - duration_s <= max(1.0, duration_s / 20) + 0.001
+
+
+def test_a_given_interval_is_kept() -> None:
+    crew = Asked(ends_after(100))
+    wait(crew, interval_s=30.0)
+    assert crew.moments() == [0, 30, 60, 90, 120]
+
+
+def test_before_the_first_good_answer_a_fault_is_retried_twice_within_two_seconds() -> None:
+    crew = Asked(in_order(down))
+    found = wait(crew)["a"]
+    assert found.error is down
+    assert crew.moments() == [0, 0.5, 2.0]
+
+
+def test_a_plain_get_retries_too() -> None:
+    crew = Asked(in_order(down, down, "SUCCESSFUL"))
+    assert follow(crew, "a", wait=False)["a"].error is None
+    assert len(crew.asked) == 3
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        TaskNotFound("no such task"),
+        CredentialsRefused("no", stale=True),
+        SenselessAnswer("not JSON"),
+        SenselessAnswer("HTTP 404", transient=False),
+        ServiceUnavailable("an untrusted certificate", permanent=True),
+    ],
+)
+def test_what_asking_again_cannot_mend_is_asked_once(error: DlftaskError) -> None:
+    crew = Asked(in_order(error))
+    assert wait(crew)["a"].error is error
+    assert crew.moments() == [0]
+
+
+def test_a_first_retry_after_is_obeyed_up_to_10_s() -> None:
+    crew = Asked(in_order(ServiceUnavailable("busy", retry_after_s=7.0), "SUCCESSFUL"))
+    wait(crew)
+    assert crew.moments() == [0, 7]
+
+
+def test_a_longer_first_retry_after_ends_it_and_says_how_long() -> None:
+    crew = Asked(in_order(ServiceUnavailable("busy", retry_after_s=90.0)))
+    error = wait(crew)["a"].error
+    assert error is not None
+    assert "1m30s" in str(error)
+    assert crew.moments() == [0]
+
+
+@pytest.mark.parametrize("fault", [down, SenselessAnswer("HTML")])
+def test_after_the_first_good_answer_a_fault_is_a_poll_without_news(fault: DlftaskError) -> None:
+    notes: list[str] = []
+    crew = Asked(in_order("RUNNING", fault, fault, "SUCCESSFUL"))
+    assert wait(crew, notes=notes)["a"].error is None
+    assert crew.moments() == [0, 1, 2, 3]
+    assert len(notes) == 2
+    assert fault.message in notes[0]
+    assert "2s" in notes[1]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        TaskNotFound("gone"),
+        CredentialsRefused("refused twice"),
+        SenselessAnswer("HTTP 404", transient=False),
+    ],
+)
+def test_some_faults_are_final_in_the_middle_of_a_wait_too(error: DlftaskError) -> None:
+    crew = Asked(in_order("RUNNING", error))
+    assert wait(crew)["a"].error is error
+
+
+def test_an_outage_longer_than_the_limit_ends_the_wait() -> None:
+    crew = Asked(in_order("RUNNING", down))
+    found = wait(crew, max_outage_s=10.0)["a"]
+    assert found.exit_status(strict=False) is ExitStatus.UNAVAILABLE
+    assert found.result is None
+    assert crew.now() - 1000 == 11  # the first question without a good answer was asked at 1
+
+
+def test_an_outage_ends_the_wait_in_the_middle_of_a_request() -> None:
+    def script(task_id: str, now: float) -> tuple[Outcome, float]:
+        return (task(task_id, "RUNNING"), 0.0) if now == 1000 else (down, 9.0)
+
+    crew = Asked(script)
+    found = wait(crew, max_outage_s=12.0)["a"]
+    assert found.exit_status(strict=False) is ExitStatus.UNAVAILABLE
+    assert crew.now() - 1000 == 13
+    assert not crew.under_way
+
+
+def test_a_single_lost_answer_ends_no_wait_however_long_the_interval() -> None:
+    crew = Asked(in_order("RUNNING", down, "SUCCESSFUL"))
+    assert wait(crew, interval_s=600.0, max_outage_s=300.0)["a"].error is None
+    assert crew.moments() == [0, 600, 750]
+
+
+def test_retry_after_holds_back_its_own_task_only() -> None:
+    busy = ServiceUnavailable("busy", retry_after_s=20.0)
+
+    def script(task_id: str, now: float) -> tuple[Outcome, float]:
+        if task_id == "a" and now == 1001:
+            return busy, 0.0
+        return task(task_id, "RUNNING" if now < 1030 else "SUCCESSFUL"), 0.0
+
+    crew = Asked(script)
+    wait(crew, "a", "b")
+    assert crew.moments("a")[:3] == [0, 1, 21]
+    assert crew.moments("b")[:4] == [0, 1, 2, 3]
+
+
+def test_retry_after_goes_past_neither_the_timeout_nor_the_longest_outage() -> None:
+    busy = ServiceUnavailable("busy", retry_after_s=3600.0)
+    crew = Asked(in_order("RUNNING", busy))
+    assert isinstance(wait(crew, timeout_s=5.0)["a"].error, WaitTimedOut)
+    assert crew.now() - 1000 == 5
+    crew = Asked(in_order("RUNNING", busy))
+    assert isinstance(wait(crew, max_outage_s=30.0)["a"].error, ServiceUnavailable)
+    assert crew.now() - 1000 == 31
+
+
+def test_the_timeout_ends_a_wait_that_never_had_an_answer() -> None:
+    crew = Asked(lambda _id, _now: (down, 1e9))
+    found = wait(crew, "a", "b", timeout_s=4.0)
+    assert {type(s.error) for s in found.values()} == {WaitTimedOut}
+    assert crew.now() - 1000 == 4
+
+
+def test_after_a_timeout_the_last_state_is_the_result() -> None:
+    found = wait(Asked(in_order("RUNNING")), timeout_s=4.5)["a"]
+    assert found.result is not None
+    assert found.exit_status(strict=False) is ExitStatus.TIMED_OUT
+
+
+def test_a_failed_task_does_not_end_the_others_wait() -> None:
+    def script(task_id: str, now: float) -> tuple[Outcome, float]:
+        if task_id == "a":
+            return task("a", "FAILED"), 0.0
+        return task(task_id, "RUNNING" if now < 1060 else "SUCCESSFUL"), 0.0
+
+    found = wait(Asked(script), "a", "b")
+    assert found["b"].task is not None
+    assert found["b"].task.status == "SUCCESSFUL"
+    assert overall_status(found.values(), strict=False) is ExitStatus.FAILED
+
+
+def test_a_dead_task_delays_no_other_while_fewer_than_all_hang() -> None:
+    def script(task_id: str, now: float) -> tuple[Outcome, float]:
+        if task_id.startswith("dead"):
+            return down, 15.0
+        return task(task_id, "RUNNING" if now < 1010 else "SUCCESSFUL"), 0.0
+
+    crew = Asked(script, size=4)
+    wait(crew, "dead1", "dead2", "dead3", "alive")
+    assert crew.moments("alive") == list(range(11))
+
+
+def test_a_thousand_tasks_keep_to_the_requests_under_way_at_once() -> None:
+    crew = Asked(ends_after(30, takes_s=0.1), size=8)
+    found = wait(crew, *(f"t{n}" for n in range(1000)))
+    assert len(found) == 1000
+    assert {s.exit_status(strict=False) for s in found.values()} == {ExitStatus.SUCCESS}
+
+
+def test_an_outage_is_told_once_for_all_tasks_together() -> None:
+    def script(task_id: str, now: float) -> tuple[Outcome, float]:
+        if 1005 <= now < 1025:
+            return down, 0.0
+        return task(task_id, "RUNNING" if now < 1060 else "SUCCESSFUL"), 0.0
+
+    notes: list[str] = []
+    wait(Asked(script, size=64), *(f"t{n}" for n in range(50)), notes=notes)
+    assert len(notes) == 2
+    assert "20s" in notes[1]
+
+
+def test_an_unchanged_answer_is_no_news() -> None:
+    crew = Asked(in_order("RUNNING", "RUNNING", "RUNNING", "SUCCESSFUL"))
+    news = [c for c in poll(["a"], crew, Patience(wait=True)) if c]
+    assert len(news) == 2
+
+
+def test_somebody_gets_to_look_at_least_once_a_tick() -> None:
+    crew = Asked(in_order("RUNNING", "SUCCESSFUL", takes_s=10.0))
+    looks = list(poll(["a"], crew, Patience(wait=True), tick_s=1.0))
+    assert len(looks) >= 20
+
+
+@pytest.mark.parametrize(
+    ("earned", "status"),
+    [
+        ([5, 6, 7, 4, 1, 124, 3, 0], 5),
+        ([6, 7, 4, 1, 124, 3, 0], 6),
+        ([7, 4, 1, 124, 3, 0], 7),
+        ([4, 1, 124, 3, 0], 4),
+        ([1, 124, 3, 0], 1),
+        ([124, 3, 0], 124),
+        ([3, 0], 3),
+        ([0], 0),
+    ],
+)
+def test_of_several_tasks_the_gravest_counts(earned: list[int], status: int) -> None:
+    made = {
+        0: Snapshot("t", task("t", "SUCCESSFUL")),
+        1: Snapshot("t", task("t", "FAILED")),
+        3: Snapshot("t", task("t", "RUNNING")),
+        4: Snapshot("t", error=TaskNotFound("")),
+        5: Snapshot("t", error=CredentialsRefused("")),
+        6: Snapshot("t", error=ServiceUnavailable("")),
+        7: Snapshot("t", task("t", "PAUSED")),
+        124: Snapshot("t", error=WaitTimedOut("")),
+    }
+    assert overall_status([made[n] for n in reversed(earned)], strict=False) == status
+
+
+def test_strict_counts_a_warning_as_failed() -> None:
+    warned = Snapshot("t", task("t", "WARNING"))
+    assert warned.exit_status(strict=False) is ExitStatus.SUCCESS
+    assert warned.exit_status(strict=True) is ExitStatus.FAILED
