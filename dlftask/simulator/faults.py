@@ -1,0 +1,307 @@
+"""What can go wrong on demand, by the same words on the command line and in a scenario file.
+
+A fault says what happens and when. On the command line: ``status=503,rate=0.2``; in a scenario::
+
+    [[fault]]
+    status = 503
+    rate = 0.2
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from random import Random
+from threading import Lock
+from typing import Any
+
+from dlftask.durations import parse_duration
+
+SENSELESS = {
+    "html": b"<!DOCTYPE html><html><body><h1>Welcome</h1></body></html>\n",
+    "empty": b"",
+    "null": b"null",
+    "bad-json": b'{"id": "008aae2e675d3bcb01675d3c66f20000", "status": "RUNN',
+    "list": b"[]",
+    "no-id": b'{"status": "RUNNING", "subtasks": []}',
+    "no-status": b'{"id": "008aae2e675d3bcb01675d3c66f20000", "subtasks": []}',
+    "unknown-status": b'{"id": "008aae2e675d3bcb01675d3c66f20000", "status": "PONDERING"}',
+    "latin-1": b'{"id": "caf\xe9", "status": "RUNNING"}',
+    "nan": b'{"id": "008aae2e675d3bcb01675d3c66f20000", "status": "RUNNING", "startTime": NaN}',
+}
+"""Bodies that make no sense, by their names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What happens to a request, and to which ones.
+
+    What: ``delay_s`` before anything else; ``drop`` or ``reset`` the connection without an answer;
+    ``status`` (300 to 599, a redirect goes elsewhere on the same server) with ``retry_after`` as
+    the header says it, or ``retry_after_s`` as a date that many seconds ahead; a ``senseless``
+    body; ``truncate`` the body after so many bytes though ``Content-Length`` says more;
+    ``trickle`` so many bytes a second, of the head too with ``headers``.
+
+    When: of the requests for ``task`` and ``path`` (a pattern), between ``from_s`` and ``until_s``
+    after the simulator's start, all but the first ``after``, of these the first ``count``, and of
+    these a share of ``rate``, from 0 to 1.
+    """
+
+    delay_s: float | None = None
+    drop: bool = False
+    reset: bool = False
+    status: int | None = None
+    retry_after: str | None = None
+    retry_after_s: float | None = None
+    senseless: str | None = None
+    truncate: int | None = None
+    trickle: float | None = None
+    headers: bool = False
+    rate: float = 1.0
+    after: int = 0
+    count: int | None = None
+    from_s: float = 0.0
+    until_s: float | None = None
+    task: str | None = None
+    path: str | None = None
+
+    def __post_init__(self) -> None:
+        """Raise ``ValueError`` for what can never happen or would do nothing."""
+        what = (self.delay_s, self.status, self.senseless, self.truncate, self.trickle)
+        if not (self.drop or self.reset) and all(value is None for value in what):
+            raise ValueError(
+                "says not what happens: one of status, drop, reset, delay, trickle, truncate or "
+                "senseless"
+            )
+        if (self.retry_after or self.retry_after_s is not None) and self.status is None:
+            raise ValueError("retry-after needs a status")
+        if self.headers and self.trickle is None:
+            raise ValueError("headers needs trickle")
+        if self.until_s is not None and self.until_s <= self.from_s:
+            raise ValueError("until is not after from")
+
+    def concerns(self, path: str, elapsed_s: float) -> bool:
+        """Whether a request for ``path``, so long after the start, is one of those it is for."""
+        return (
+            self.from_s <= elapsed_s
+            and (self.until_s is None or elapsed_s < self.until_s)
+            and (self.task is None or self.task in path.split("/"))
+            and (self.path is None or fnmatchcase(path, self.path))
+        )
+
+
+class FaultPlan:
+    """Which fault befalls which request: the first of the list that hits it. Thread-safe.
+
+    Each fault counts for itself the requests that it is for. Equal seeds and equal requests give
+    equal faults.
+    """
+
+    def __init__(self, faults: Iterable[Fault], seed: int | None) -> None:
+        self._faults = tuple(faults)
+        self._seen = [0] * len(self._faults)
+        self._random = Random(seed)  # noqa: S311 - chance, no secret
+        self._lock = Lock()
+
+    def next(self, path: str, elapsed_s: float) -> Fault | None:
+        """The fault of the next request."""
+        if not self._faults:
+            return None
+        with self._lock:
+            hits = [
+                fault
+                for index, fault in enumerate(self._faults)
+                if fault.concerns(path, elapsed_s) and self._hits(index, fault)
+            ]
+        return hits[0] if hits else None
+
+    def _hits(self, index: int, fault: Fault) -> bool:
+        number = self._seen[index]
+        self._seen[index] += 1
+        if number < fault.after:
+            return False
+        if fault.count is not None and number >= fault.after + fault.count:
+            return False
+        return fault.rate >= 1 or self._random.random() < fault.rate
+
+
+def parse_fault(spec: str) -> Fault:
+    """The fault that a text such as ``status=503,rate=0.2,after=3`` means.
+
+    Raises ``ValueError`` in one line that names the text.
+    """
+    words = "|".join(_READERS)
+    # A comma can be part of a value: a date has one.
+    parts = re.split(rf",\s*(?=(?:{words})\s*(?:=|,|$))", spec)
+    table: dict[str, Any] = {}
+    for part in parts:
+        name, given, value = part.partition("=")
+        name = name.strip()
+        if name in table:
+            raise ValueError(f"fault {spec!r}: {name!r} stands twice")
+        table[name] = value.strip() if given else True
+    return _read(table, f"fault {spec!r}")
+
+
+def read_scenario(path: Path) -> tuple[Fault, ...]:
+    """The faults of a scenario file, TOML with a ``[[fault]]`` table each.
+
+    Raises ``ValueError`` in one line that names the file, and ``OSError``.
+    """
+    import tomllib
+
+    try:
+        scenario = tomllib.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"scenario {path}: {error}") from None
+    tables = scenario.pop("fault", [])
+    if scenario:
+        raise ValueError(
+            f"scenario {path}: unknown key {next(iter(scenario))!r} (known: [[fault]])"
+        )
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        raise ValueError(f"scenario {path}: 'fault' is no list of tables, write [[fault]]")
+    return tuple(
+        _read(table, f"scenario {path}: fault {number}") for number, table in enumerate(tables, 1)
+    )
+
+
+def _read(table: Mapping[str, Any], where: str) -> Fault:
+    values: dict[str, Any] = {}
+    for name, value in table.items():
+        if name not in _READERS:
+            raise ValueError(f"{where}: unknown word {name!r}{_nearest(name)}")
+        try:
+            values.update(_READERS[name](value))
+        except ValueError as error:
+            raise ValueError(f"{where}: {name}: {error}") from None
+    try:
+        return Fault(**values)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
+
+
+def _nearest(name: str) -> str:
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, _READERS, 1)
+    return f", did you mean {near[0]!r}?" if near else f" (known: {', '.join(_READERS)})"
+
+
+def _switch(name: str) -> Any:
+    def read(value: object) -> dict[str, Any]:
+        if not isinstance(value, bool):
+            raise ValueError("takes no value")  # noqa: TRY004 - one kind of error for bad specs
+        return {name: value}
+
+    return read
+
+
+def _whole(name: str, lowest: int = 0, highest: int = 10**9) -> Any:
+    def read(value: object) -> dict[str, Any]:
+        text = str(value)
+        if isinstance(value, bool) or not re.fullmatch("[0-9]{1,10}", text):
+            raise ValueError(f"{_shown(value)} is no whole number")
+        if not lowest <= int(text) <= highest:
+            raise ValueError(f"{text} is not between {lowest} and {highest}")
+        return {name: int(text)}
+
+    return read
+
+
+def _number(name: str, *, highest: float | None = None) -> Any:
+    def read(value: object) -> dict[str, Any]:
+        text = str(value)
+        if isinstance(value, bool) or not re.fullmatch(r"[0-9]{0,9}\.?[0-9]{1,9}", text):
+            raise ValueError(f"{_shown(value)} is no number")
+        number = float(text)
+        if highest is None and not number > 0:
+            raise ValueError(f"{text} is not above zero")
+        if highest is not None and number > highest:
+            raise ValueError(f"{text} is not between 0 and {highest:g}")
+        return {name: number}
+
+    return read
+
+
+def _duration(name: str) -> Any:
+    def read(value: object) -> dict[str, Any]:
+        if isinstance(value, bool):
+            raise ValueError("needs a duration, such as 500ms or 1m30s")  # noqa: TRY004
+        return {name: parse_duration(str(value))}
+
+    return read
+
+
+def _moment(name: str) -> Any:
+    def read(value: object) -> dict[str, Any]:
+        if str(value) in {"0", "0s"}:
+            return {name: 0.0}
+        read_one: dict[str, Any] = _duration(name)(value)
+        return read_one
+
+    return read
+
+
+def _text(name: str) -> Any:
+    def read(value: object) -> dict[str, Any]:
+        if not isinstance(value, str) or not value:
+            raise ValueError("needs a value")
+        return {name: value}
+
+    return read
+
+
+def _senseless(value: object) -> dict[str, Any]:
+    kind = "html" if value is True else value
+    if kind not in SENSELESS:
+        raise ValueError(f"{_shown(value)} is none of {', '.join(SENSELESS)}")
+    return {"senseless": kind}
+
+
+def _retry_after(value: object) -> dict[str, Any]:
+    from email.utils import format_datetime, parsedate_to_datetime
+
+    if hasattr(value, "utctimetuple"):
+        import datetime as dt
+
+        moment: Any = value
+        aware = moment.replace(tzinfo=moment.tzinfo or dt.UTC).astimezone(dt.UTC)
+        return {"retry_after": format_datetime(aware, usegmt=True)}
+    text = "" if isinstance(value, bool) else str(value)
+    if text.startswith("date+"):
+        return {"retry_after_s": parse_duration(text.removeprefix("date+"))}
+    if re.fullmatch("[0-9]{1,9}", text):
+        return {"retry_after": text}
+    try:
+        parsedate_to_datetime(text)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"{_shown(value)} is neither whole seconds, nor date+DURATION, nor an HTTP date"
+        ) from None
+    return {"retry_after": text}
+
+
+def _shown(value: object) -> str:
+    return "nothing" if isinstance(value, bool) else repr(value)
+
+
+_READERS: dict[str, Any] = {
+    "status": _whole("status", 300, 599),
+    "retry-after": _retry_after,
+    "drop": _switch("drop"),
+    "reset": _switch("reset"),
+    "delay": _duration("delay_s"),
+    "trickle": _number("trickle"),
+    "headers": _switch("headers"),
+    "truncate": _whole("truncate"),
+    "senseless": _senseless,
+    "rate": _number("rate", highest=1.0),
+    "after": _whole("after"),
+    "count": _whole("count"),
+    "from": _moment("from_s"),
+    "until": _duration("until_s"),
+    "task": _text("task"),
+    "path": _text("path"),
+}
