@@ -51,7 +51,7 @@ def _complain(error: DlftaskError) -> ExitStatus:
 
 
 def _hold_closed_streams() -> None:
-    """Keep 0, 1 and 2 from becoming a socket's: what is meant for a closed stream must not go there."""
+    """Keep 0, 1 and 2 from becoming a socket's: what is meant for a stream must not go there."""
     for descriptor in range(3):
         try:
             os.fstat(descriptor)

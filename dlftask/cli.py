@@ -24,9 +24,13 @@ _GET_EXAMPLES = """\
 """
 _WATCH_EXAMPLES = """\
   dlftask watch 008aae2e675d3bcb01675d3c66f20000   see it run, until it has ended
-  curl … /jobs/import | dlftask watch --strict -   follow what was just started
+  curl ... /jobs/import | dlftask watch --strict -   follow what was just started
   dlftask watch --demo                             try it: no account needed
 """
+_TASK_IDS = (
+    "1 to 128 of A-Z a-z 0-9 _ - each; - reads IDs from standard input: split by white space, or "
+    "JSON such as the import call answers"
+)
 _EXAMPLES = """\
   dlftask get ID             what became of this task?
   dlftask get --wait ID      wait for its end, then say
@@ -69,15 +73,7 @@ def _write_arguments(command: Any, formatter: Any) -> None:
         formatter.write("".join(f"  {name:<6} {text}\n" for name, text in rows))
     else:
         with formatter.section("Tasks"):
-            formatter.write_dl(
-                [
-                    (
-                        "TASK_ID...",
-                        "1 to 128 of A-Z a-z 0-9 _ - each; - reads IDs from standard input: split "
-                        "by white space, or JSON such as the import call answers",
-                    )
-                ]
-            )
+            formatter.write_dl([("TASK_ID...", _TASK_IDS)])
 
 
 def _write_options(command: Any, ctx: Any, formatter: Any) -> None:
@@ -391,12 +387,14 @@ def _dlftask(
 def get(
     ctx: typer.Context, task_ids: _TaskIds = None, *, wait: _Wait = None, **options: Any
 ) -> None:
+    """Ask once for each task, or with ``--wait`` until it has ended."""
     _run(ctx, task_ids or [], {"wait": wait, **options})
 
 
 @app.command(cls=_Watch, help="Watch tasks while they run, until each has left RUNNING.")
 @_with_shared_options
 def watch(ctx: typer.Context, task_ids: _TaskIds = None, **options: Any) -> None:
+    """Wait for each task and show it while it runs."""
     _run(ctx, task_ids or [], options)
 
 
@@ -422,7 +420,7 @@ def _run(ctx: typer.Context, arguments: list[str], options: dict[str, Any]) -> N
 
     name = str(ctx.info_name)
     words = [word for key, value in options.items() for word in _words(key, value)]
-    task_ids = read_task_ids(arguments, lambda: sys.stdin.buffer.read())
+    task_ids = read_task_ids(arguments, _read_input)
     if not task_ids and not options.get("demo"):
         raise ConfigurationError("no task ID", hint=f"see dlftask {name} --help")
     if name == "watch" or not task_ids:
@@ -434,6 +432,12 @@ def _run(ctx: typer.Context, arguments: list[str], options: dict[str, Any]) -> N
 
     command = Command(name=name, options=words, task_ids=task_ids, began_s=ctx.obj)
     raise typer.Exit(run(command, settings, Streams(color=settings.color)))
+
+
+def _read_input() -> bytes:
+    if sys.stdin is None:
+        raise ConfigurationError("standard input is closed", hint="name the task IDs instead")
+    return sys.stdin.buffer.read()
 
 
 def _words(key: str, value: object) -> list[str]:

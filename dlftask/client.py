@@ -13,7 +13,6 @@ cloud's own variables and files.
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -35,7 +34,10 @@ class Client:
     """One project of the service. Close it, or use it as a context manager.
 
     Options are those of the command line, with its meanings and defaults; durations are seconds.
-    ``token`` is an IAM token. Raises ``ConfigurationError``; nothing is asked before it is needed.
+    ``token`` is an IAM token; ``settings`` that were read already stand for all of these, and
+    ``trace`` is as in ``Transport``.
+
+    Raises ``ConfigurationError``; nothing is asked before it is needed.
     """
 
     def __init__(
@@ -55,37 +57,29 @@ class Client:
         concurrency: int | None = None,
         ca_bundle: str | os.PathLike[str] | None = None,
         insecure: bool = False,
+        settings: Settings | None = None,
+        trace: Callable[[str], None] | None = None,
     ) -> None:
-        options = {
-            "project_id": project_id,
-            "workspace": workspace,
-            "region": region,
-            "endpoint": endpoint,
-            "iam_endpoint": iam_endpoint,
-            "profile": profile,
-            "auth": auth,
-            "token_file": token_file,
-            "connect_timeout": connect_timeout,
-            "read_timeout": read_timeout,
-            "concurrency": concurrency,
-            "ca_bundle": ca_bundle,
-            "insecure": insecure or None,
-        }
-        environ = {**os.environ, "DLFTASK_TOKEN": token} if token else os.environ
-        self._open(load_settings(options, environ=environ))
-
-    @classmethod
-    def from_settings(
-        cls, settings: Settings, *, trace: Callable[[str], None] | None = None
-    ) -> Self:
-        """A client for settings that were read already; ``trace`` as in ``Transport``."""
-        client = cls.__new__(cls)
-        client._open(settings, trace)
-        return client
-
-    def _open(self, settings: Settings, trace: Callable[[str], None] | None = None) -> None:
+        if settings is None:
+            options = {
+                "project_id": project_id,
+                "workspace": workspace,
+                "region": region,
+                "endpoint": endpoint,
+                "iam_endpoint": iam_endpoint,
+                "profile": profile,
+                "auth": auth,
+                "token_file": token_file,
+                "connect_timeout": connect_timeout,
+                "read_timeout": read_timeout,
+                "concurrency": concurrency,
+                "ca_bundle": ca_bundle,
+                "insecure": insecure or None,
+            }
+            environ = {**os.environ, "DLFTASK_TOKEN": token} if token else os.environ
+            settings = load_settings(options, environ=environ)
         self.settings = settings
-        endpoint = _endpoint(settings)
+        service_url = _service_url(settings)
         find_project = _project_finder(settings)
         self._transport = Transport(
             connect_timeout_s=settings.connect_timeout_s,
@@ -105,7 +99,7 @@ class Client:
         )
         self.service = Service(
             self._transport.send,
-            endpoint=endpoint,
+            endpoint=service_url,
             credentials=self._credentials,
             find_project=lambda: find_project(self._transport, self._credentials),
             workspace=settings.workspace,
@@ -210,13 +204,13 @@ class Client:
         return last.task
 
 
-def _endpoint(settings: Settings) -> str:
+def _service_url(settings: Settings) -> str:
     if settings.endpoint is not None:
         return check_endpoint(settings.endpoint, what="--endpoint", insecure=settings.insecure)
     if settings.region is None:
         raise ConfigurationError(
             "no region and no endpoint",
-            hint="set --region or DLFTASK_REGION, or try it without an account: dlftask watch --demo",
+            hint="set --region or DLFTASK_REGION; without an account, try: dlftask watch --demo",
         )
     return service_endpoint(settings.region)
 

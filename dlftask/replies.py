@@ -47,11 +47,12 @@ class Send(Protocol):
         auth: "AuthBase | None" = None,
         body: bytes = b"",
         direct: bool = False,
-    ) -> Reply: ...
+    ) -> Reply:
+        """Ask once."""
 
 
 def error_for(reply: Reply, who: str) -> DlftaskError:
-    """The error that an answer stands for; ``who`` (such as ``IAM``) gave it, and begins its line."""
+    """The error that an answer stands for; ``who`` gave it (such as ``IAM``): its line's start."""
     code, message, request_id = read_error(reply)
     said = Said(
         code=code,
@@ -88,7 +89,7 @@ def error_for(reply: Reply, who: str) -> DlftaskError:
 
 
 def read_error(reply: Reply) -> tuple[str | None, str | None, str | None]:
-    """Error code, message and request ID, where the answer says them, in any of the cloud's shapes."""
+    """Error code, message and request ID, as far as an answer has them, in any shape of theirs."""
     request_id = reply.headers.get("X-Request-Id")
     try:
         body = read_json(reply.body)

@@ -85,7 +85,7 @@ def _client(settings: Settings, streams: Streams) -> Iterator[Client]:
     """A client of the service that is meant; of an embedded one for ``--demo``."""
     trace = streams.say if settings.debug else None
     if not settings.demo:
-        with Client.from_settings(settings, trace=trace) as client:
+        with Client(settings=settings, trace=trace) as client:
             yield client
         return
     from dlftask.simulator import Simulator
@@ -98,7 +98,7 @@ def _client(settings: Settings, streams: Streams) -> Iterator[Client]:
             project_id=simulator.project_id,
             environ=simulator.environment(),
         )
-        with Client.from_settings(embedded, trace=trace) as client:
+        with Client(settings=embedded, trace=trace) as client:
             yield client
 
 

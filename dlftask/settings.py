@@ -228,7 +228,9 @@ def load_settings(
             continue
         if demo and setting.names_service:
             continue
-        for origin, raw in _places(key, setting, given, environ, profile, home):
+        for origin, raw in _places(
+            key, setting, given, environ=environ, profile=profile, home=home
+        ):
             try:
                 values[setting.field or key] = setting.read(raw)
             except ValueError as error:
@@ -293,6 +295,7 @@ def _places(
     key: str,
     setting: _Setting,
     given: Mapping[str, object],
+    *,
     environ: Mapping[str, str],
     profile: Profile,
     home: Path,

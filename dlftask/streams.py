@@ -73,7 +73,7 @@ class Streams:
         return 80, 24
 
     def write(self, text: str) -> None:
-        """Write to standard output and flush, in its own encoding; what it lacks as ``\\uXXXX``.
+        r"""Write to standard output and flush, in its own encoding; what it lacks as ``\uXXXX``.
 
         Raises ``ReaderGone`` and ``OutputFailed``.
         """
@@ -127,7 +127,7 @@ def _is_terminal(stream: TextIO | None) -> bool:
 
 
 def _encoding(stream: TextIO | None) -> str:
-    """The stream's encoding; ASCII where the user's locale is C though Python takes it for UTF-8."""
+    """The stream's encoding; ASCII where the locale is C, though Python takes it for UTF-8."""
     chosen = os.environ.get("PYTHONIOENCODING") or os.environ.get("PYTHONUTF8")
     if sys.flags.utf8_mode and not chosen:
         import locale

@@ -39,7 +39,7 @@ class Subtask:
 
     @property
     def duration_ms(self) -> int | None:
-        """End minus start in milliseconds; ``None`` where either is unknown or they are reversed."""
+        """End minus start; ``None`` where either is unknown or they are reversed."""
         return duration_ms(self.start_ms, self.end_ms)
 
 
@@ -63,7 +63,7 @@ class Task:
 
     @property
     def duration_ms(self) -> int | None:
-        """End minus start in milliseconds; ``None`` where either is unknown or they are reversed."""
+        """End minus start; ``None`` where either is unknown or they are reversed."""
         return duration_ms(self.start_ms, self.end_ms)
 
     @property
@@ -73,7 +73,7 @@ class Task:
 
 
 def duration_ms(start_ms: int | None, end_ms: int | None) -> int | None:
-    """End minus start in milliseconds; ``None`` where either is unknown or they are reversed."""
+    """End minus start; ``None`` where either is unknown or they are reversed."""
     if start_ms is None or end_ms is None or end_ms < start_ms:
         return None
     return end_ms - start_ms
@@ -106,7 +106,7 @@ def read_task(body: bytes) -> Task:
     )
 
 
-def read_json(body: bytes) -> Any:  # noqa: ANN401 - JSON is any value
+def read_json(body: bytes) -> Any:
     """Read JSON strictly, as UTF-8: raises ``ValueError`` where ``json.loads`` would guess."""
     try:
         value = json.loads(

@@ -20,7 +20,7 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
-from requests.utils import get_environ_proxies, select_proxy
+from requests.utils import get_environ_proxies
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
@@ -125,11 +125,11 @@ class _WatchedTLSPool(HTTPSConnectionPool):
 
 class _Adapter(HTTPAdapter):
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs)  # type: ignore[no-untyped-call]
+        super().init_poolmanager(*args, **kwargs)
         _watch(self.poolmanager)
 
     def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
-        manager = super().proxy_manager_for(*args, **kwargs)  # type: ignore[no-untyped-call]
+        manager = super().proxy_manager_for(*args, **kwargs)
         _watch(manager)
         return manager
 
@@ -170,7 +170,7 @@ class Transport:
 
     def close(self) -> None:
         """Close every connection that is not in use."""
-        self._adapter.close()  # type: ignore[no-untyped-call]
+        self._adapter.close()
 
     def send(
         self,
@@ -208,13 +208,13 @@ class Transport:
         except DlftaskError as error:
             self._report(method, url, request.headers, started, str(error))
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is: no traceback for a user
             failure = _failure(error, url, call)
             self._report(method, url, headers, started, str(failure))
             raise failure from None
         finally:
             call.ends()
-        self._report(method, url, request.headers, started, f"HTTP {reply.status}", reply)
+        self._report(method, url, request.headers, started, f"HTTP {reply.status}", reply=reply)
         return reply
 
     def _report(
@@ -224,6 +224,7 @@ class Transport:
         headers: Mapping[str, str],
         started: float,
         outcome: str,
+        *,
         reply: Reply | None = None,
     ) -> None:
         if self._trace is None:
@@ -305,7 +306,7 @@ def _unzip(packed: bytes, limit: int) -> bytes:
 
 
 def _failure(error: Exception, url: str, call: Call) -> DlftaskError:
-    """What went wrong, in a user's words: never an exception's own text, which can hold anything."""
+    """What went wrong, in words of ours: an exception's own text can hold anything."""
     if isinstance(error, ValueError):  # what requests raises for a URL or proxy it cannot use
         return ConfigurationError(
             f"{url}: no request can be sent there", hint="check --endpoint and the proxy variables"
