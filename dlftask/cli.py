@@ -1,7 +1,6 @@
 """The two commands. The only room that knows Typer."""
 
 import inspect
-import sys
 from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
 
@@ -415,29 +414,24 @@ def run_command_line(arguments: list[str], *, began_s: float) -> int:
 
 def _run(ctx: typer.Context, arguments: list[str], options: dict[str, Any]) -> None:
     """From the words of a command to its exit status."""
-    from dlftask.ids import read_task_ids
+    from dlftask.ids import read_input, read_task_ids
     from dlftask.settings import load_settings
 
-    name = str(ctx.info_name)
+    name, began_s = str(ctx.info_name), float(ctx.obj)
     words = [word for key, value in options.items() for word in _words(key, value)]
-    task_ids = read_task_ids(arguments, _read_input)
-    if not task_ids and not options.get("demo"):
+    if not arguments and not options["demo"]:
         raise ConfigurationError("no task ID", hint=f"see dlftask {name} --help")
-    if name == "watch" or not task_ids:
+    if name == "watch" or not arguments:
         options["wait"] = True
     settings = load_settings(options)
+    until_s = None if settings.timeout_s is None else began_s + settings.timeout_s
+    task_ids = read_task_ids(arguments, lambda: read_input(until_s))
 
     from dlftask.run import Command, run
     from dlftask.streams import Streams
 
-    command = Command(name=name, options=words, task_ids=task_ids, began_s=ctx.obj)
+    command = Command(name=name, options=words, task_ids=task_ids, began_s=began_s)
     raise typer.Exit(run(command, settings, Streams(color=settings.color)))
-
-
-def _read_input() -> bytes:
-    if sys.stdin is None:
-        raise ConfigurationError("standard input is closed", hint="name the task IDs instead")
-    return sys.stdin.buffer.read()
 
 
 def _words(key: str, value: object) -> list[str]:

@@ -1,13 +1,18 @@
 """The task IDs of a command: arguments, and standard input for ``-``."""
 
 import json
+import os
 import re
+import select
+import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from dlftask.errors import ConfigurationError
+from dlftask.errors import ConfigurationError, WaitTimedOut
 
 _TASK_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _SHOWN = 60
+_MAX_INPUT = 16 * 1024 * 1024
 
 
 def read_task_ids(arguments: Sequence[str], read_input: Callable[[], bytes]) -> list[str]:
@@ -30,6 +35,29 @@ def check_task_id(task_id: str) -> str:
             hint="a task ID is 1 to 128 of A-Z a-z 0-9 _ -, as the import call answered it",
         )
     return task_id
+
+
+def read_input(until_s: float | None) -> bytes:
+    """Standard input to its end; ``until_s`` is the moment (monotonic) at which time is up.
+
+    Raises ``WaitTimedOut``, and ``ConfigurationError`` where it is closed or endless.
+    """
+    if sys.stdin is None:
+        raise ConfigurationError("standard input is closed", hint="name the task IDs instead")
+    descriptor = sys.stdin.fileno()
+    data = bytearray()
+    while len(data) <= _MAX_INPUT:
+        left_s = None if until_s is None else max(0.0, until_s - time.monotonic())
+        if not select.select([descriptor], [], [], left_s)[0]:
+            raise WaitTimedOut("standard input had not ended when the time-out ran out")
+        try:
+            part = os.read(descriptor, 65536)
+        except OSError as error:
+            raise ConfigurationError(f"standard input: {error.strerror}") from None
+        if not part:
+            return bytes(data)
+        data += part
+    raise ConfigurationError("standard input is too long to be a list of task IDs")
 
 
 def _from_input(data: bytes) -> Iterable[str]:

@@ -1,5 +1,6 @@
 """One run of a command: ask or wait, show it, print the result, earn an exit status."""
 
+import gc
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -122,6 +123,10 @@ def _follow(
         timeout_s=settings.timeout_s,
         began_s=command.began_s,
     )
+    if settings.wait or len(command.task_ids) > 1:
+        # What was imported stays; what each question leaves behind does not.
+        gc.freeze()
+        gc.enable()
     view = _view(command, settings, streams, query)
     snapshots = {task_id: Snapshot(task_id) for task_id in command.task_ids}
     try:
