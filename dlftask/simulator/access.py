@@ -14,7 +14,7 @@ _LONGEST_SKEW_S = 15 * 60
 _ADDED_BY_PROXIES = ("x-forwarded-", "x-real-ip", "x-request-id")
 
 
-class Refusal(Exception):  # noqa: N818 - an answer, not a fault of the program
+class Refusal(Exception):
     """Why a request is not let in, in the words that the gateway would use."""
 
 
@@ -78,7 +78,7 @@ class Access:
             raise Refusal("Incorrect IAM authentication information: x-auth-token not found")
         self._check_signature(authorization, method, path, query, _folded(headers), body)
 
-    def _check_signature(  # noqa: PLR0913, PLR0917 - the six parts of what is signed
+    def _check_signature(  # noqa: PLR0917 - the six parts of what is signed
         self,
         authorization: str,
         method: str,

@@ -192,7 +192,7 @@ def _nearest(name: str) -> str:
 def _switch(name: str) -> Any:
     def read(value: object) -> dict[str, Any]:
         if not isinstance(value, bool):
-            raise ValueError("takes no value")  # noqa: TRY004 - one kind of error for bad specs
+            raise ValueError("takes no value")
         return {name: value}
 
     return read
@@ -228,7 +228,7 @@ def _number(name: str, *, highest: float | None = None) -> Any:
 def _duration(name: str) -> Any:
     def read(value: object) -> dict[str, Any]:
         if isinstance(value, bool):
-            raise ValueError("needs a duration, such as 500ms or 1m30s")  # noqa: TRY004
+            raise ValueError("needs a duration, such as 500ms or 1m30s")
         return {name: parse_duration(str(value))}
 
     return read

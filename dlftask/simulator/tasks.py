@@ -94,7 +94,7 @@ class ScriptedTask:
         return self.started_ms + round(offset_s * 1_000 / self.speed)
 
 
-def scripted(  # noqa: PLR0913 - what a request says, and when
+def scripted(
     path: str,
     *,
     verb: str = "Import",

@@ -1,0 +1,281 @@
+"""``python -m dlftask.simulator``: the simulator as a program of its own."""
+
+import argparse
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from dlftask.simulator.faults import SENSELESS, Fault, parse_fault, read_scenario
+from dlftask.simulator.server import Simulator
+
+_PROGRAM = "python -m dlftask.simulator"
+
+_DESCRIPTION = """\
+The service of dlftask on loopback: test a pipeline without an account.
+
+examples:
+  Run a script against it:
+    python -m dlftask.simulator -- ./deploy.sh
+  Try a wait against a service that answers every fifth question with 503:
+    python -m dlftask.simulator --fault status=503,rate=0.2 -- \\
+        dlftask get --wait 008aae2e675d3bcb01675d3c66f20000
+  Serve until interrupted, for other programs to source:
+    python -m dlftask.simulator >simulator.env & sleep 1; . ./simulator.env
+"""
+
+_EPILOGUE = f"""\
+tasks:
+  It knows the four tasks of the API's documentation, all others do not exist:
+    008aae2e675d3bcb01675d3c66f20000  an import that went well
+    008aae2e675d3bcb01675d3e6b960004  a failed import
+    008aae2e675d3bcb01675d40ab3f0005  a start of which a part failed
+    008aae2e67abe2ff0167abe3a28f0000  an import of one job
+  POST /v1/PROJECT/jobs/import {{"path": "obs://bucket/jobs.zip"}} starts another
+  one, about 9 seconds long at speed 1. A path that names "fail" ends FAILED,
+  one that names "warn" ends with WARNING, "big" has a thousand subtasks, and
+  "subtasks-N" N of them. POST /v1/PROJECT/jobs/export does alike.
+
+faults:
+  SPEC is words joined by commas; a [[fault]] table of a scenario file has the
+  same words as keys (status = 503, drop = true, delay = "2s"). The first fault
+  that hits a request befalls it.
+  what:
+    status=300..599     answer so; with retry-after=SECONDS, date+DURATION or an
+                        HTTP date
+    drop, reset         close the connection without an answer, or reset it
+    delay=DURATION      wait before anything else
+    trickle=N           N bytes a second; with headers, the head too
+    truncate=N          cut the body after N bytes, Content-Length says more
+    senseless=KIND      {", ".join(list(SENSELESS)[:5])},
+                        {", ".join(list(SENSELESS)[5:])}
+  when:
+    rate=0..1           this share of the requests (--seed for the same again)
+    after=N, count=N    not the first N; then only N
+    from=D, until=D     durations since the simulator's start
+    task=ID, path=GLOB  only these requests, as /v1/*/jobs/import
+
+environment of COMMAND:
+  DLFTASK_ENDPOINT, DLFTASK_IAM_ENDPOINT, DLFTASK_PROJECT_ID, DLFTASK_TOKEN,
+  HUAWEICLOUD_SDK_AK and HUAWEICLOUD_SDK_SK lead here; variables that name
+  another account are unset, and loopback is added to NO_PROXY.
+
+exit status:
+  of COMMAND, or 128 + N where signal N ended it, 126 where it cannot be run,
+  127 where it is not found; alone 0 when interrupted; 2 for a usage error or
+  a port that cannot be had.
+"""
+
+# What would lead a command to another account than the simulator's.
+_ELSEWHERE = (
+    "DLFTASK_TOKEN_FILE",
+    "HUAWEICLOUD_SDK_SECURITY_TOKEN",
+    "HUAWEICLOUD_SDK_PROJECT_ID",
+    "HUAWEICLOUD_SDK_IAM_ENDPOINT",
+    "HW_ACCESS_KEY",
+    "HW_SECRET_KEY",
+    "HW_SECURITY_TOKEN",
+    "HW_PROJECT_ID",
+    "HW_AUTH_TOKEN",
+)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """One line, as the command line of dlftask has it."""
+        self.exit(2, f"dlftask.simulator: error: {message}\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program; returns its exit status."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    command: list[str] | None = None
+    if "--" in arguments:
+        place = arguments.index("--")
+        arguments, command = arguments[:place], arguments[place + 1 :]
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if command is not None and not command:
+        parser.error("no COMMAND after --")
+    simulator = _simulator(parser, options)
+    try:
+        simulator.start()
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        parser.error(f"cannot listen on {options.host} port {options.port}: {reason}")
+    try:
+        return _serve(simulator) if command is None else _run(command, simulator)
+    finally:
+        simulator.stop()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog=_PROGRAM,
+        usage=f"{_PROGRAM} [OPTIONS] [-- COMMAND...]",
+        description=_DESCRIPTION,
+        epilog=_EPILOGUE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add(
+        "--host",
+        default="127.0.0.1",
+        help="address to listen on (127.0.0.1); secrets go over it unencrypted: keep to loopback",
+    )
+    add("--port", type=_port, default=0, help="port to listen on; 0, the default: any free one")
+    add("--token", type=_secret, help="token to let in; without it a random one, so for the others")
+    add("--access-key", type=_access_key, help="access key to let in")
+    add("--secret-key", type=_secret, help="secret key to let in")
+    add("--speed", type=_speed, default=1.0, help="how many times as fast imports run (1)")
+    add(
+        "--fault",
+        type=_fault,
+        action="append",
+        default=[],
+        metavar="SPEC",
+        help="what goes wrong, and when (see below); can be given again",
+    )
+    add(
+        "--scenario", type=Path, metavar="FILE", help="TOML file of faults; before those of --fault"
+    )
+    add("--seed", type=int, help="have the same faults again where they are by rate")
+    return parser
+
+
+def _simulator(parser: argparse.ArgumentParser, options: argparse.Namespace) -> Simulator:
+    faults: list[Fault] = []
+    if options.scenario is not None:
+        try:
+            faults.extend(read_scenario(options.scenario))
+        except OSError as error:
+            parser.error(f"scenario {options.scenario}: {error.strerror}")
+        except ValueError as error:
+            parser.error(_one_line(error))
+    faults.extend(options.fault)
+    return Simulator(
+        host=options.host,
+        port=options.port,
+        token=options.token,
+        access_key=options.access_key,
+        secret_key=options.secret_key,
+        speed=options.speed,
+        faults=faults,
+        seed=options.seed,
+    )
+
+
+def _serve(simulator: Simulator) -> int:
+    stopped = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopped.set())
+    lines = [
+        f"export {name}={shlex.quote(value)}\n" for name, value in simulator.environment().items()
+    ]
+    # In one piece: whoever waits for the first line can source them all.
+    try:
+        print("".join(lines), end="", flush=True)
+    except OSError as error:
+        print(f"dlftask.simulator: error: standard output: {error.strerror}", file=sys.stderr)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python complains of it again at its end
+        return 1
+    # A wait without end cannot be interrupted everywhere.
+    while not stopped.wait(3600):
+        pass
+    return 0
+
+
+def _run(command: Sequence[str], simulator: Simulator) -> int:
+    environ = _environment(os.environ, simulator.environment())
+    try:
+        child = subprocess.Popen(command, env=environ)  # noqa: S603 - what the user asked to run
+    except FileNotFoundError:
+        return _cannot_run(command[0], "not found", 127)
+    except (OSError, ValueError) as error:
+        return _cannot_run(command[0], getattr(error, "strerror", None) or str(error), 126)
+
+    def forward(number: int, _frame: FrameType | None) -> None:
+        # Ctrl-C on a terminal goes to the command by itself.
+        if number != signal.SIGINT or not _in_foreground():
+            child.send_signal(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, forward)
+    status = child.wait()
+    return status if status >= 0 else 128 - status
+
+
+def _cannot_run(command: str, reason: str, status: int) -> int:
+    print(f"dlftask.simulator: error: {command}: {reason}", file=sys.stderr)
+    return status
+
+
+def _environment(environ: Mapping[str, str], ours: Mapping[str, str]) -> dict[str, str]:
+    kept = {name: value for name, value in environ.items() if name not in _ELSEWHERE}
+    if any(name.lower() in {"http_proxy", "all_proxy"} for name in environ):
+        for name in ("no_proxy", "NO_PROXY"):
+            others = kept.get(name)
+            kept[name] = f"{others},127.0.0.1,localhost" if others else "127.0.0.1,localhost"
+    return {**kept, **ours}
+
+
+def _in_foreground() -> bool:
+    """Whether this process stands in the foreground of a terminal."""
+    try:
+        terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY)
+    except OSError:
+        return False
+    try:
+        return os.tcgetpgrp(terminal) == os.getpgrp()
+    except OSError:
+        return False
+    finally:
+        os.close(terminal)
+
+
+def _port(text: str) -> int:
+    if not re.fullmatch("[0-9]{1,5}", text) or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port, 0 to 65535")
+    return int(text)
+
+
+def _speed(text: str) -> float:
+    if not re.fullmatch(r"[0-9]{0,6}\.?[0-9]{1,6}", text) or not float(text) > 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number above zero")
+    return float(text)
+
+
+def _secret(text: str) -> str:
+    # The value itself stays out of the message.
+    if not re.fullmatch("[!-~]+", text):
+        raise argparse.ArgumentTypeError("empty, or not of printable ASCII without spaces")
+    return text
+
+
+def _access_key(text: str) -> str:
+    if "," in text:
+        raise argparse.ArgumentTypeError("holds a comma, which no signature can carry")
+    return _secret(text)
+
+
+def _fault(text: str) -> Fault:
+    try:
+        return parse_fault(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(_one_line(error)) from None
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
