@@ -43,6 +43,10 @@ tasks:
   one that names "warn" ends with WARNING, "big" has a thousand subtasks, and
   "subtasks-N" N of them. POST /v1/PROJECT/jobs/export does alike.
 
+also there:
+  GET /v3/projects?name=REGION, as IAM answers it; and the metadata service, for
+  DLFTASK_METADATA_ENDPOINT="$DLFTASK_ENDPOINT" dlftask get --auth agency ...
+
 faults:
   SPEC is words joined by commas; a [[fault]] table of a scenario file has the
   same words as keys (status = 503, drop = true, delay = "2s"). The first fault
