@@ -1,0 +1,138 @@
+"""Where the services are: by region, or as a user says it. Credentials go nowhere else."""
+
+import ipaddress
+import re
+from urllib.parse import SplitResult, urlsplit
+
+from dlftask.errors import ConfigurationError
+
+_REGION = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,48}[a-z0-9])?")
+# The regions that have an IAM of their own, by the vendor's SDK; any other has the central one.
+_REGIONS_WITH_IAM = frozenset(
+    {
+        "ae-ad-1",
+        "af-south-1",
+        "ap-southeast-1",
+        "ap-southeast-2",
+        "ap-southeast-3",
+        "ap-southeast-4",
+        "cn-east-2",
+        "cn-east-3",
+        "cn-east-4",
+        "cn-east-5",
+        "cn-north-1",
+        "cn-north-12",
+        "cn-north-2",
+        "cn-north-4",
+        "cn-north-9",
+        "cn-south-1",
+        "cn-south-2",
+        "cn-southwest-2",
+        "eu-west-0",
+        "la-north-2",
+        "la-south-2",
+        "me-east-1",
+        "my-kualalumpur-1",
+        "na-mexico-1",
+        "ru-moscow-1",
+        "sa-brazil-1",
+        "tr-west-1",
+    }
+)
+
+
+def service_endpoint(region: str) -> str:
+    """DataArts Factory in a region; one that is not known is taken by the pattern.
+
+    Raises ``ConfigurationError`` for what cannot be part of a host name.
+    """
+    name = "dayu" if region == "cn-east-4" else "dayu-dlf"
+    return f"https://{name}.{_checked_region(region)}.{_domain(region)}"
+
+
+def iam_endpoint(region: str) -> str:
+    """IAM for a region. Raises ``ConfigurationError`` for what cannot be part of a host name."""
+    if _checked_region(region) in _REGIONS_WITH_IAM or _in_europe(region):
+        return f"https://iam.{region}.{_domain(region)}"
+    return "https://iam.myhuaweicloud.com"
+
+
+def check_endpoint(url: str, *, what: str, insecure: bool) -> str:
+    """An endpoint as given, without the slash at its end; ``what`` says where it was given.
+
+    Raises ``ConfigurationError`` for anything but an http or https URL of a host and perhaps a
+    path, and for plain http beyond loopback unless ``insecure``. The URL is not repeated where it
+    may hold a password.
+    """
+    parts = _split(url, what)
+    hint = "an endpoint looks like https://host or https://host:port/path"
+    if parts.username is not None or parts.password is not None:
+        raise ConfigurationError(f"{what}: an endpoint has no user name or password", hint=hint)
+    if re.search(r"[\s\\]", url) or not url.isprintable():
+        raise ConfigurationError(f"{what}: {url!r} has white space or a backslash in it", hint=hint)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ConfigurationError(f"{what}: {url!r} is no http or https URL", hint=hint)
+    if "?" in url or "#" in url:
+        raise ConfigurationError(f"{what}: {url!r} has a query or a fragment", hint=hint)
+    if not _is_host(parts.hostname):
+        raise ConfigurationError(f"{what}: {url!r} has no valid host name", hint=hint)
+    if parts.scheme == "http" and not insecure and not is_loopback(parts.hostname):
+        raise ConfigurationError(
+            f"{what}: {url!r} would send the credentials in plain text",
+            hint="use https; --insecure permits plain http beyond loopback",
+        )
+    return f"{parts.scheme}://{parts.netloc.lower().removesuffix(':')}{parts.path.rstrip('/')}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine itself: ``localhost``, 127.0.0.0/8 or ::1."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _checked_region(region: str) -> str:
+    if not _REGION.fullmatch(region):
+        raise ConfigurationError(
+            f"{region!r} is no name of a region",
+            hint="a region looks like cn-north-4; see --region, or name the service by --endpoint",
+        )
+    return region
+
+
+def _in_europe(region: str) -> bool:
+    """The regions of the European cloud; the vendor's SDK has them under ``.com``, wrongly."""
+    return region.startswith("eu-west-1")
+
+
+def _domain(region: str) -> str:
+    return "myhuaweicloud.eu" if _in_europe(region) else "myhuaweicloud.com"
+
+
+def _split(url: str, what: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        valid = parts.port is None or parts.port > 0
+    except ValueError:
+        valid = False
+    if not valid:
+        shown = "the URL" if "@" in url else repr(url)
+        raise ConfigurationError(f"{what}: {shown} has no valid host and port")
+    return parts
+
+
+def _is_host(host: str) -> bool:
+    """Whether a host can stand in a URL: an address, or a name of ASCII letters and digits."""
+    if ":" in host:
+        try:
+            ipaddress.IPv6Address(host)
+        except ValueError:
+            return False
+        return True
+    labels = host.removesuffix(".").split(".")
+    return len(host) <= 253 and all(
+        re.fullmatch(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?", label) for label in labels
+    )
