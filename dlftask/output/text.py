@@ -13,7 +13,8 @@ import time
 from dlftask.durations import format_duration
 from dlftask.task import Status
 
-CONTROLS = r"\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff"
+C0 = r"\x00-\x1f"
+CONTROLS = C0 + r"\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff"
 """For a regex's brackets: what the contract lets through nowhere, and lone surrogates."""
 
 LINE_BREAKS = r"\u2028\u2029"
