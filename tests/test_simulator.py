@@ -4,6 +4,7 @@ import http.client
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -100,11 +101,11 @@ def ask(
     path: str,
     method: str = "GET",
     body: bytes | None = None,
-    **headers: str,
+    headers: Mapping[str, str] | None = None,
 ) -> tuple[int, Any, http.client.HTTPResponse]:
     host = urlsplit(simulator.endpoint).netloc
     connection = http.client.HTTPConnection(host, timeout=10)
-    connection.request(method, path, body, {"X-Auth-Token": simulator.token, **headers})
+    connection.request(method, path, body, {"X-Auth-Token": simulator.token, **(headers or {})})
     response = connection.getresponse()
     text = response.read()
     connection.close()
@@ -112,11 +113,11 @@ def ask(
 
 
 def task(simulator: Simulator, task_id: str, **headers: str) -> Any:
-    return ask(simulator, f"/v1/{PROJECT}/system-tasks/{task_id}", **headers)[1]
+    return ask(simulator, f"/v1/{PROJECT}/system-tasks/{task_id}", headers=headers)[1]
 
 
 def start(simulator: Simulator, body: bytes, what: str = "import", **headers: str) -> Any:
-    return ask(simulator, f"/v1/{PROJECT}/jobs/{what}", "POST", body, **headers)[:2]
+    return ask(simulator, f"/v1/{PROJECT}/jobs/{what}", "POST", body, headers)[:2]
 
 
 @pytest.mark.parametrize("resource", ["system-tasks", "systemTasks"])
@@ -166,8 +167,8 @@ def test_the_gateway_refuses_in_its_own_shape(
 def test_a_request_for_another_project_than_it_says_itself_is_refused() -> None:
     with Simulator() as simulator:
         path = f"/v1/{PROJECT}/system-tasks/{FAILED_IMPORT}"
-        assert ask(simulator, path, **{"X-Project-Id": "another"})[0] == 403
-        assert ask(simulator, path, **{"X-Project-Id": PROJECT})[0] == 200
+        assert ask(simulator, path, headers={"X-Project-Id": "another"})[0] == 403
+        assert ask(simulator, path, headers={"X-Project-Id": PROJECT})[0] == 200
 
 
 def test_an_import_runs_through_its_jobs_as_time_passes() -> None:
@@ -334,7 +335,7 @@ def test_a_connection_serves_many_requests() -> None:
 def test_what_is_no_http_is_refused_as_json() -> None:
     with Simulator() as simulator:
         assert ask(simulator, "/", "BREW")[1]["error_code"] == "APIGW.9999"
-        status, answer, _ = ask(simulator, "/", "POST", **{"Content-Length": "many"})
+        status, answer, _ = ask(simulator, "/", "POST", headers={"Content-Length": "many"})
     assert status == 400
     assert answer["error_msg"] == "Content-Length is no number"
 

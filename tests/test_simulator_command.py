@@ -143,6 +143,23 @@ def test_the_command_talks_to_it_and_meets_its_faults(tmp_path: Path) -> None:
     assert with_both.stdout == "503\n"
 
 
+@pytest.mark.parametrize(
+    ("host", "endpoint"),
+    [
+        ("localhost", "http://localhost:"),
+        ("0.0.0.0", "http://127.0.0.1:"),
+        ("::1", "http://[::1]:"),
+    ],
+)
+def test_the_endpoint_is_one_that_can_be_asked(host: str, endpoint: str) -> None:
+    if host == "::1" and not Path("/proc/net/if_inet6").exists():
+        pytest.skip("this machine has no IPv6")
+    script = f'echo "$DLFTASK_ENDPOINT"; exec {shlex.join([sys.executable, "-c", _TALK, PATH])}'
+    result = run("--host", host, "--", "sh", "-c", script)
+    assert result.stdout.startswith(endpoint)
+    assert result.stdout.endswith("\n200\n")
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_reaches_the_command(number: signal.Signals) -> None:
     script = "trap 'exit 9' TERM INT HUP; echo ready; while :; do sleep 0.05; done"
@@ -207,6 +224,16 @@ def test_a_usage_error_is_one_line(arguments: list[str], said: str) -> None:
     assert len(result.stderr.splitlines()) == 1
     assert result.stderr.startswith("dlftask.simulator: error: ")
     assert said in result.stderr
+
+
+def test_lines_that_cannot_be_written_end_it() -> None:
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        result = subprocess.run(
+            SIMULATOR, stdout=full, stderr=subprocess.PIPE, text=True, timeout=30, check=False
+        )
+    assert result.returncode == 1
+    said = "dlftask.simulator: error: standard output: No space left on device\n"
+    assert result.stderr == said
 
 
 def test_a_port_in_use_is_one_line() -> None:

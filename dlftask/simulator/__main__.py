@@ -199,20 +199,26 @@ def _serve(simulator: Simulator) -> int:
 
 def _run(command: Sequence[str], simulator: Simulator) -> int:
     environ = _environment(os.environ, simulator.environment())
+    child: subprocess.Popen[bytes] | None = None
+    early: list[int] = []
+
+    def forward(number: int, _frame: FrameType | None) -> None:
+        if child is None:
+            early.append(number)
+        # Ctrl-C on a terminal goes to the command by itself.
+        elif number != signal.SIGINT or not _in_foreground():
+            child.send_signal(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, forward)
     try:
         child = subprocess.Popen(command, env=environ)  # noqa: S603 - what the user asked to run
     except FileNotFoundError:
         return _cannot_run(command[0], "not found", 127)
     except (OSError, ValueError) as error:
         return _cannot_run(command[0], getattr(error, "strerror", None) or str(error), 126)
-
-    def forward(number: int, _frame: FrameType | None) -> None:
-        # Ctrl-C on a terminal goes to the command by itself.
-        if number != signal.SIGINT or not _in_foreground():
-            child.send_signal(number)
-
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, forward)
+    for arrived in early:
+        child.send_signal(arrived)
     status = child.wait()
     return status if status >= 0 else 128 - status
 
