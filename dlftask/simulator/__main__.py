@@ -7,7 +7,7 @@ import shlex
 import signal
 import subprocess
 import sys
-import threading
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
@@ -178,23 +178,28 @@ def _simulator(parser: argparse.ArgumentParser, options: argparse.Namespace) -> 
 
 
 def _serve(simulator: Simulator) -> int:
-    stopped = threading.Event()
+    def interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+        # A second one must not disturb the end.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stopped.set())
+        signal.signal(number, interrupt)
     lines = [
         f"export {name}={shlex.quote(value)}\n" for name, value in simulator.environment().items()
     ]
-    # In one piece: whoever waits for the first line can source them all.
     try:
+        # In one piece: whoever waits for the first line can source them all.
         print("".join(lines), end="", flush=True)
+        while True:
+            time.sleep(3600)
+    except KeyboardInterrupt:
+        return 0
     except OSError as error:
         print(f"dlftask.simulator: error: standard output: {error.strerror}", file=sys.stderr)
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python complains of it again at its end
         return 1
-    # A wait without end cannot be interrupted everywhere.
-    while not stopped.wait(3600):
-        pass
-    return 0
 
 
 def _run(command: Sequence[str], simulator: Simulator) -> int:
