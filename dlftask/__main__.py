@@ -12,7 +12,7 @@ import sys  # noqa: E402
 import time  # noqa: E402
 from types import FrameType  # noqa: E402
 
-from dlftask.errors import DlftaskError, ExitStatus, Interrupted, ReaderGone  # noqa: E402
+from dlftask.errors import DlftaskError, Interrupted, ReaderGone  # noqa: E402
 
 
 def run() -> None:
@@ -39,15 +39,32 @@ def main(arguments: list[str], *, began_s: float) -> int:
     except ReaderGone as error:
         return error.exit_status
     except DlftaskError as error:
-        return _complain(error)
+        _complain(error)
+        return error.exit_status
+    except Exception as error:  # noqa: BLE001 - a bug: even then no traceback, and no status of ours
+        return _confess(error)
 
 
-def _complain(error: DlftaskError) -> ExitStatus:
+def _complain(error: DlftaskError) -> None:
     from dlftask.complaints import say_error
     from dlftask.streams import Streams
 
     say_error(error, Streams())
-    return error.exit_status
+
+
+def _confess(error: Exception) -> int:
+    """Say that this is our bug. 70 is sysexits' EX_SOFTWARE: no status that means anything else."""
+    if os.environ.get("DLFTASK_DEBUG"):
+        import traceback
+
+        traceback.print_exception(error)
+    _complain(
+        DlftaskError(
+            f"internal error: {type(error).__name__}: {error}",
+            hint="this is a bug in dlftask: please report it, with what DLFTASK_DEBUG=1 shows",
+        )
+    )
+    return 70
 
 
 def _hold_closed_streams() -> None:

@@ -81,9 +81,10 @@ def _write_options(command: Any, ctx: Any, formatter: Any) -> None:
         record = param.get_help_record(ctx)
         if record is not None and param.param_type_name == "option":
             groups.setdefault(getattr(param, "rich_help_panel", None) or "Help", []).append(record)
-    for title, records in groups.items():
-        with formatter.section(title):
-            formatter.write_dl(records)
+    for title in _GROUPS:
+        if title in groups:
+            with formatter.section(title):
+                formatter.write_dl(groups[title])
 
 
 class _Get(TyperCommand):
@@ -104,6 +105,7 @@ def _option(*names: str, group: str, text: str, metavar: str | None = None) -> A
 
 _TASK, _SERVICE, _ACCESS = "Which task", "Which service", "Credentials"
 _WAITING, _OUTPUT = "Waiting", "Output"
+_GROUPS = (_TASK, _WAITING, _OUTPUT, _SERVICE, _ACCESS, "Help")
 
 
 def _shared(
@@ -407,6 +409,7 @@ def run_command_line(arguments: list[str], *, began_s: float) -> int:
         return command(arguments, prog_name="dlftask", standalone_mode=False, obj=began_s) or 0
     except _UsageError as error:
         text = " ".join(str(error.format_message()).split())  # type: ignore[attr-defined]
+        text = text[:1].lower() + text[1:]
         ctx = getattr(error, "ctx", None)
         path = ctx.command_path if ctx else "dlftask"
         raise ConfigurationError(text, hint=f"see {path} --help") from None

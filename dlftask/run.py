@@ -168,7 +168,7 @@ def _view(command: Command, settings: Settings, streams: Streams, query: "Query 
     if command.watches and settings.output == "jsonl":
         from dlftask.output.lines import JsonlView
 
-        return JsonlView(ids, streams, utc=utc, query=query)
+        return JsonlView(ids, streams, query=query)
     if command.watches and settings.output == "tree" and streams.can_redraw:
         from dlftask.output.live import LiveView
 
@@ -207,10 +207,11 @@ def _print(
         return
     from dlftask.output import data
 
+    terminal = streams.out_is_terminal
     if output == "json":
-        streams.write_utf8(data.render_json(snapshots, query))
+        streams.write_utf8(data.render_json(snapshots, query, terminal=terminal))
     elif output == "jsonl":
-        streams.write_utf8(data.render_jsonl(snapshots, query))
+        streams.write_utf8(data.render_jsonl(snapshots, query, terminal=terminal))
     else:
         streams.write_utf8(data.render_tsv(snapshots))
 
