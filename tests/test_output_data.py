@@ -1,0 +1,184 @@
+import csv
+import json
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dlftask.errors import ConfigurationError, ServiceUnavailable, TaskNotFound, WaitTimedOut
+from dlftask.output.data import compile_query, render_json, render_jsonl, render_tsv
+from dlftask.snapshot import Snapshot
+from dlftask.task import read_task
+
+FORBIDDEN = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+TEXT = st.text(alphabet=st.characters())
+# What JSON can hold: two halves of a pair that stand together are one character to its readers.
+JSON_TEXT = TEXT.map(lambda text: json.loads(json.dumps(text)))
+NOT_FOUND = TaskNotFound("the task does not exist", code="DLF.0810", service_message="No Task.")
+
+
+def had(value: dict[str, Any], asked: str = "asked") -> Snapshot:
+    return Snapshot(asked, read_task(json.dumps(value).encode()), settled=True)
+
+
+def task(**more: Any) -> dict[str, Any]:
+    return {"id": "own", "status": "FAILED", **more}
+
+
+MISSING = Snapshot("gone", error=NOT_FOUND, settled=True)
+MISSING_OBJECT = {
+    "id": "gone",
+    "error": {"code": "DLF.0810", "message": "No Task.", "exit_status": 4},
+}
+
+
+def test_json_is_the_services_own_object_in_its_own_order() -> None:
+    value = {
+        "zeta": 1,
+        "status": "RUNNING",
+        "name": "导入",
+        "id": "1",
+        "new": {"b": 1.5, "a": None},
+    }
+    assert render_json([had(value)]) == json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+
+
+def test_json_of_several_is_an_array_with_what_could_not_be_had() -> None:
+    found = json.loads(render_json([MISSING, had(task())]))
+    assert found == [MISSING_OBJECT, task()]
+
+
+def test_jsonl_has_one_compact_object_a_line() -> None:
+    text = render_jsonl([had(task(name="a\u2028\x85b")), MISSING])
+    assert [json.loads(line) for line in text.splitlines()] == [
+        task(name="a\u2028\x85b"),
+        MISSING_OBJECT,
+    ]
+    assert text.startswith('{"id":"own","status":"FAILED","name":"a\\u2028\\u0085b"}\n')
+
+
+def test_without_a_message_of_the_service_an_error_object_has_ours() -> None:
+    error = ServiceUnavailable("the connection was refused")
+    lost = Snapshot("lost", read_task(json.dumps(task()).encode()), error=error)
+    assert json.loads(render_json([lost, had(task())]))[0] == {
+        "id": "lost",
+        "error": {"code": None, "message": "the connection was refused", "exit_status": 6},
+    }
+
+
+def test_what_ran_out_of_time_has_its_last_state() -> None:
+    late = Snapshot("1", read_task(json.dumps(task()).encode()), error=WaitTimedOut("late"))
+    assert json.loads(render_json([late])) == task()
+
+
+def test_a_single_task_that_could_not_be_had_prints_nothing() -> None:
+    query = compile_query("id")
+    assert render_json([MISSING]) == render_json([MISSING], query) == ""
+    assert render_jsonl([MISSING]) == render_jsonl([MISSING], query) == ""
+    assert render_tsv([MISSING]) == ""
+
+
+@given(JSON_TEXT)
+def test_json_holds_the_same_value_and_no_control_character(name: str) -> None:
+    snapshot = had(task(name=name, **{name: [name]}))
+    for text in (render_json([snapshot]), render_jsonl([snapshot])):
+        assert json.loads(text) == snapshot.result.raw  # type: ignore[union-attr]
+        assert not FORBIDDEN.search(text)
+        assert text.encode()
+
+
+def test_tsv_has_ten_columns() -> None:
+    part = {"id": "p", "status": "SUCCESSFUL", "name": "n", "startTime": 5, "lastUpdate": 9}
+    value = task(startTime=1000, endTime=3500, lastUpdate=4000, name="x", message="m")
+    assert render_tsv([had({**value, "subtasks": [part, {}]}), MISSING, had(task(), "b")]) == (
+        "task\tasked\town\tFAILED\t1000\t3500\t4000\t2500\tx\tm\n"
+        "subtask\tasked\tp\tSUCCESSFUL\t5\t\t9\t\tn\t\n"
+        "subtask\tasked\t\t\t\t\t\t\t\t\n"
+        "task\tb\town\tFAILED\t\t\t\t\t\t\n"
+    )
+
+
+def test_tsv_escapes_what_would_break_a_line_or_is_obeyed() -> None:
+    line = render_tsv([had(task(name="a\tb\nc\rd\\e", message="\x1b\x85\u202e\ud800\u2028é"))])
+    assert line.endswith("a\\tb\\nc\\rd\\\\e\t\\x1b\\x85\\u202e\\ud800\\u2028é\n")
+
+
+def unescape(field: str) -> str:
+    plain = {"t": "\t", "n": "\n", "r": "\r", "\\": "\\"}
+    return re.sub(
+        r"\\(x[0-9a-f]{2}|u[0-9a-f]{4}|.)",
+        lambda found: plain.get(found[1]) or chr(int(found[1][1:], 16)),
+        field,
+    )
+
+
+@given(JSON_TEXT, JSON_TEXT)
+def test_tsv_gives_back_what_went_in(name: str, message: str) -> None:
+    text = render_tsv([had(task(name=name, message=message))])
+    (row,) = csv.reader(text.splitlines(), delimiter="\t", quoting=csv.QUOTE_NONE)
+    assert [unescape(field) for field in row[8:]] == [name, message]
+    assert not FORBIDDEN.search(text.replace("\t", ""))
+
+
+@pytest.mark.parametrize(
+    ("expression", "printed"),
+    [
+        ("status", "FAILED\n"),
+        ("nothing", "null\n"),
+        ("length(subtasks)", "1\n"),
+        ("{a: id}", '{\n  "a": "own"\n}\n'),
+        ("subtasks[].id", '[\n  "p"\n]\n'),
+    ],
+)
+def test_a_query_selects_from_the_object(expression: str, printed: str) -> None:
+    value = task(subtasks=[{"id": "p"}])
+    assert render_json([had(value)], compile_query(expression)) == printed
+
+
+def test_a_query_of_several_selects_from_the_array() -> None:
+    printed = render_json([had(task()), MISSING], compile_query("[?error].id | [0]"))
+    assert printed == "gone\n"
+
+
+def test_a_query_with_jsonl_selects_from_each_line() -> None:
+    printed = render_jsonl([had(task()), MISSING], compile_query("status"))
+    assert printed == "FAILED\nnull\n"
+    assert render_jsonl([had(task())], compile_query("[id, status]")) == '["own","FAILED"]\n'
+
+
+def test_a_bare_string_goes_to_a_pipe_as_it_is_and_to_a_terminal_made_visible() -> None:
+    snapshot, query = had(task(name="a\nb\x1b\ud800")), compile_query("name")
+    assert render_json([snapshot], query) == "a\nb\x1b\\ud800\n"
+    assert render_json([snapshot], query, terminal=True) == "a\\x0ab\\x1b\\ud800\n"
+    assert render_jsonl([snapshot], query, terminal=True) == "a\\x0ab\\x1b\\ud800\n"
+
+
+@pytest.mark.parametrize(
+    "expression",
+    ["", "foo[", "a b", "'open", "nofunction(@)", "a[?nofunction(@)]", "(" * 5000, "\x1b"],
+)
+def test_a_bad_expression_is_found_before_anything_is_asked(expression: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        compile_query(expression)
+    assert str(caught.value).startswith("--query: ")
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "expression", ["length(`1`)", "sum(id)", "length()", "&id", "to_number('nan')", "[id][::0]"]
+)
+def test_an_expression_that_does_not_fit_is_a_configuration_error(expression: str) -> None:
+    query = compile_query(expression)
+    with pytest.raises(ConfigurationError) as caught:
+        render_json([had(task())], query)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@given(TEXT)
+def test_no_expression_raises_anything_else(expression: str) -> None:
+    try:
+        render_json([had(task(name="n", subtasks=[{"id": "p"}]))], compile_query(expression))
+    except ConfigurationError as error:
+        assert len(str(error).splitlines()) == 1  # noqa: PT017 - either way is fine

@@ -1,0 +1,207 @@
+import io
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pyte
+import pytest
+
+from dlftask.output.rich_tree import print_trees
+from dlftask.output.tree import tree_lines
+from dlftask.streams import Streams
+from dlftask.task import Task, read_task
+
+FAILED = {
+    "id": "008aae2e675d3bcb01675d40ab3f0005",
+    "name": "Start the traffic solution",
+    "status": "FAILED",
+    "startTime": 1543457778000,
+    "endTime": 1543457794000,
+    "message": "Failed.",
+    "subtasks": [
+        {"id": "1", "name": "Start the job_batch job", "status": "FAILED", "message": "No [CDM]."},
+        {"id": "2", "name": "从路径[obs://aaaaa/job_batch.zip]导入作业。", "status": "SUCCESSFUL"},
+        {"id": "3", "name": "[bold]c[/bold] :smile:", "status": "RUNNING"},
+        {"id": "4", "name": "d", "status": "WARNING", "startTime": 0, "endTime": 1500},
+        {"id": "5", "name": "e", "status": "SUCCESSFUL"},
+    ],
+}
+
+FULL = """\
+✗ Start the traffic solution  FAILED  16s  Failed.
+  ID 008aae2e675d3bcb01675d40ab3f0005  started 2018-11-29 02:16:18Z  ended 2018-11-29 02:16:34Z
+├── ✗ Start the job_batch job  FAILED  No [CDM].
+├── ✓ 从路径[obs://aaaaa/job_batch.zip]导入作业。  SUCCESSFUL
+├── ● [bold]c[/bold] :smile:  RUNNING
+├── ! d  WARNING  1.5s
+└── ✓ e  SUCCESSFUL
+"""
+
+COMPACT = """\
+✗ Start the traffic solution  FAILED  16s  Failed.
+  ID 008aae2e675d3bcb01675d40ab3f0005  started 2018-11-29 02:16:18Z  ended 2018-11-29 02:16:34Z
+├── ✗ Start the job_batch job  FAILED  No [CDM].
+├── ● [bold]c[/bold] :smile:  RUNNING
+├── ! d  WARNING  1.5s
+└── … 2 more SUCCESSFUL
+"""
+
+ASCII = """\
+x Start the traffic solution  FAILED  16s  Failed.
+  ID 008aae2e675d3bcb01675d40ab3f0005  started 2018-11-29 02:16:18Z  ended 2018-11-29 02:16:34Z
++-- x Start the job_batch job  FAILED  No [CDM].
++-- > [bold]c[/bold] :smile:  RUNNING
++-- ! d  WARNING  1.5s
+`-- ... 2 more SUCCESSFUL
+"""
+
+
+def task(value: dict[str, Any]) -> Task:
+    return read_task(json.dumps(value).encode())
+
+
+def plain(value: dict[str, Any], *, compact: bool = False, unicode: bool = True) -> str:
+    lines = tree_lines(task(value), utc=True, compact=compact, unicode=unicode)
+    return "".join(f"{line}\n" for line in lines)
+
+
+def rich(
+    *values: dict[str, Any],
+    compact: bool = False,
+    color: str = "never",
+    encoding: str = "utf-8",
+    columns: int | None = None,
+) -> str:
+    """What rich's tree looks like: on a pipe, or on a terminal of so many columns."""
+    out = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+
+    class Sized(Streams):
+        def size(self) -> tuple[int, int]:
+            return (80 if columns is None else columns), 24
+
+    streams = Sized(out, io.TextIOWrapper(io.BytesIO()), color=color, environ={})
+    streams.out_is_terminal = columns is not None
+    print_trees([task(value) for value in values], streams, utc=True, compact=compact)
+    return out.buffer.getvalue().decode(encoding)  # type: ignore[attr-defined, no-any-return]
+
+
+@pytest.mark.parametrize(
+    ("expected", "compact", "encoding"),
+    [(FULL, False, "utf-8"), (COMPACT, True, "utf-8"), (ASCII, True, "ascii")],
+)
+def test_both_trees_read_the_same(expected: str, *, compact: bool, encoding: str) -> None:
+    assert plain(FAILED, compact=compact, unicode=encoding == "utf-8") == expected
+    assert rich(FAILED, compact=compact, encoding=encoding) == expected
+
+
+def test_an_encoding_with_the_symbols_need_not_be_utf_8() -> None:
+    assert rich(FAILED, encoding="gb18030") == FULL
+
+
+def test_what_the_encoding_lacks_is_shown_as_its_escape() -> None:
+    assert r"+-- v \u4ece\u8def" in rich(FAILED, encoding="latin-1")
+
+
+def test_a_status_has_its_colour_beside_its_symbol_and_word() -> None:
+    text = rich(FAILED, color="always")
+    assert "\x1b[31m✗\x1b[0m" in text
+    assert "\x1b[31mFAILED\x1b[0m" in text
+    assert "\x1b[32mSUCCESSFUL\x1b[0m" in text
+    assert "\x1b[34mRUNNING\x1b[0m" in text
+    assert "\x1b[33mWARNING\x1b[0m" in text
+    assert "\x1b[35mPAUSED\x1b[0m" in rich({"id": "1", "status": "PAUSED"}, color="always")
+
+
+def test_without_colours_no_escape_code_is_written() -> None:
+    assert "\x1b" not in rich(FAILED, color="never", columns=80)
+
+
+def test_a_pipe_never_wraps_or_cuts_even_in_colour() -> None:
+    long = {"id": "1", "status": "FAILED", "name": "n" * 5000, "message": "word " * 2000 + "end"}
+    text = rich({**long, "subtasks": [long]}, color="always")
+    assert len(text.splitlines()) == 3
+    assert text.count("n" * 5000) == 2
+    assert text.count("word " * 2000 + "end") == 2
+
+
+@pytest.mark.parametrize("columns", [24, 40, 80])
+def test_a_terminal_wraps_and_loses_nothing(columns: int) -> None:
+    part = {"id": "2", "status": "FAILED", "name": "宽" * 100, "message": "m" * 300}
+    text = rich(
+        {"id": "1", "status": "FAILED", "subtasks": [part]}, color="always", columns=columns
+    )
+    screen = pyte.Screen(columns, 100)
+    pyte.Stream(screen).feed(text.replace("\n", "\r\n"))
+    shown = "".join(screen.display)
+    assert shown.count("宽") == 100
+    assert shown.count("m") == 300
+    used = [line for line in screen.display if line.strip()]
+    assert len(used) == text.count("\n")  # the terminal itself had nothing to wrap
+
+
+@pytest.mark.parametrize("columns", [-5, 0, 1, 3, 99999])
+def test_an_absurd_width_is_no_reason_to_fail(columns: int) -> None:
+    assert "FAILED" in rich(FAILED, columns=columns)
+
+
+@pytest.mark.parametrize("columns", ["0", "1", "-5", "99999", "abc", ""])
+def test_an_absurd_variable_is_not_even_read(columns: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    monkeypatch.setenv("LINES", columns)
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b[31m" in rich(FAILED, color="always")
+
+
+def test_nothing_from_the_service_is_obeyed() -> None:
+    text = "\x1b]0;owned\x07\n\u202egpj\u200b\ud800 [red]r[/red]"
+    shown = r"\x1b]0;owned\x07\x0a\u202egpj\u200b\ud800 [red]r[/red]"
+    node = {"id": text, "name": text, "status": text, "message": text}
+    value = {**node, "subtasks": [node]}
+    assert plain(value) == (
+        f"? {shown}  {shown}  {shown}\n  ID {shown}\n└── ? {shown}  {shown}  {shown}\n"
+    )
+    assert rich(value) == plain(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ({"subtasks": None}, "● 1  RUNNING\n  ID 1\n"),
+        ({"name": ""}, "● 1  RUNNING\n  ID 1\n"),
+        (
+            {"startTime": 2000, "endTime": 1000},
+            "● 1  RUNNING\n  ID 1  started 1970-01-01 00:00:02Z  ended 1970-01-01 00:00:01Z\n",
+        ),
+        ({"startTime": None, "endTime": -7}, "● 1  RUNNING\n  ID 1  ended -7\n"),
+        ({"subtasks": [{}]}, "● 1  RUNNING\n  ID 1\n└── ? (no name)  (no status)\n"),
+        ({"subtasks": [{"id": "2"}]}, "● 1  RUNNING\n  ID 1\n└── ? 2  (no status)\n"),
+    ],
+)
+def test_odd_values_are_shown_as_what_they_are(value: dict[str, Any], expected: str) -> None:
+    whole = {"id": "1", "status": "RUNNING", **value}
+    assert plain(whole) == expected
+    assert rich(whole) == expected
+
+
+def test_a_compact_tree_of_what_went_well_is_a_count() -> None:
+    parts = [{"id": str(n), "status": "SUCCESSFUL"} for n in range(3)]
+    value = {"id": "1", "name": "n", "status": "SUCCESSFUL", "subtasks": parts}
+    expected = "✓ n  SUCCESSFUL\n  ID 1\n└── … 3 more SUCCESSFUL\n"
+    assert plain(value, compact=True) == expected
+    assert rich(value, compact=True) == expected
+
+
+def test_several_trees_stand_one_below_the_other() -> None:
+    assert rich(FAILED, FAILED) == FULL + FULL
+
+
+def test_pipes_and_files_need_no_rich() -> None:
+    program = (
+        "import sys, dlftask.output.tree, dlftask.output.lines, dlftask.output.data,"
+        " dlftask.output.junit; print({'rich', 'requests', 'jmespath', 'xml', 'datetime'}"
+        " & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert done.stdout.strip() == b"set()"
