@@ -1,0 +1,211 @@
+"""A machine's own identity: temporary key pairs from the metadata service, or a pod's.
+
+The pod's comes first where ``HC_CONTAINER_CREDENTIALS_FULL_URI`` is set, as in the vendor's SDK.
+Both answer with secrets, so that both are asked without a proxy, and over plain http only at a
+loopback or link-local address.
+"""
+
+import ipaddress
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from dlftask.endpoints import check_endpoint, is_loopback
+from dlftask.errors import ConfigurationError, CredentialsRefused, DlftaskError, SenselessAnswer
+from dlftask.replies import Reply, Send, error_for
+from dlftask.task import read_json
+
+if TYPE_CHECKING:
+    from dlftask.signing import AccessKey
+
+_METADATA_ENDPOINT = "http://169.254.169.254"
+_POD_URI = "HC_CONTAINER_CREDENTIALS_FULL_URI"
+_POD_TOKEN_FILE = "HC_CONTAINER_AUTHORIZATION_TOKEN_FILE"  # noqa: S105 - a variable's name
+_RENEW_BEFORE_S = 300.0
+_RETRY_S = 30.0
+
+
+class Agency:
+    """The key pair that the machine has now. May be used by many threads; one of them fetches.
+
+    A pair is fetched afresh five minutes before its end (a short-lived one in the last quarter of
+    its life); where that fails, the old one serves until its end. ``now`` is seconds since the
+    epoch. Raises ``ConfigurationError`` for a bad address.
+    """
+
+    def __init__(
+        self, send: Send, environ: Mapping[str, str], *, now: Callable[[], float] = time.time
+    ) -> None:
+        self._now = now
+        self._lock = threading.Lock()
+        self._key: AccessKey | None = None
+        self._ends_s = 0.0
+        self._renew_s = 0.0
+        self._fetch = _pod(send, environ) or _metadata(send, environ)
+
+    def key(self) -> "AccessKey":
+        """The key pair, fetched where there is none or its end is near.
+
+        Raises ``CredentialsRefused``, ``ServiceUnavailable`` or ``SenselessAnswer``.
+        """
+        with self._lock:
+            now = self._now()
+            if self._key is not None and now < self._renew_s:
+                return self._key
+            try:
+                self._key, self._ends_s = self._fetch()
+            except DlftaskError:
+                if self._key is None or now >= self._ends_s:
+                    raise
+                self._renew_s = now + _RETRY_S
+            else:
+                self._renew_s = self._ends_s - min(_RENEW_BEFORE_S, (self._ends_s - now) / 4)
+            return self._key
+
+    def forget(self) -> None:
+        """Have the next key pair fetched, whatever is left of this one: it was refused."""
+        with self._lock:
+            self._key = None
+
+
+_Fetch = Callable[[], "tuple[AccessKey, float]"]
+
+
+def _metadata(send: Send, environ: Mapping[str, str]) -> _Fetch:
+    variable = "DLFTASK_METADATA_ENDPOINT"
+    endpoint = _near(environ.get(variable) or _METADATA_ENDPOINT, variable)
+
+    def fetch() -> "tuple[AccessKey, float]":
+        token = _ask(
+            send,
+            "PUT",
+            f"{endpoint}/meta-data/latest/api/token",
+            {"X-Metadata-Token-Ttl-Seconds": "21600"},
+        )
+        headers = {}
+        # These say that the machine's metadata service does without tokens.
+        if token.status not in (404, 405, 503):
+            _check(token)
+            headers = {"X-Metadata-Token": _text(token)}
+        reply = _ask(send, "GET", f"{endpoint}/openstack/latest/securitykey", headers)
+        return _read_key(reply)
+
+    return fetch
+
+
+def _pod(send: Send, environ: Mapping[str, str]) -> _Fetch | None:
+    uri, token_file = environ.get(_POD_URI), environ.get(_POD_TOKEN_FILE)
+    if not uri:
+        return None
+    if not token_file:
+        raise ConfigurationError(f"{_POD_URI} is set, but {_POD_TOKEN_FILE} is not")
+    url = _near(uri, _POD_URI)
+    path = Path(token_file)
+
+    def fetch() -> "tuple[AccessKey, float]":
+        from dlftask.credentials import read_token_file
+
+        headers = {"Authorization": read_token_file(path), "Content-Type": "application/json"}
+        return _read_key(_ask(send, "POST", url, headers, b"{}"))
+
+    return fetch
+
+
+def _near(url: str, what: str) -> str:
+    """The URL, checked: secrets cross in plain text only what does not leave the machine's link."""
+    checked = check_endpoint(url, what=what, insecure=True)
+    host = urlsplit(checked).hostname or ""
+    if checked.startswith("https:") or is_loopback(host):
+        return checked
+    try:
+        near = ipaddress.ip_address(host).is_link_local
+    except ValueError:
+        near = False
+    if not near:
+        raise ConfigurationError(
+            f"{what}: {url!r} would answer with credentials in plain text",
+            hint="plain http is for loopback and link-local addresses only",
+        )
+    return checked
+
+
+def _ask(send: Send, method: str, url: str, headers: Mapping[str, str], body: bytes = b"") -> Reply:
+    try:
+        return send(method, url, headers=headers, body=body, direct=True)
+    except DlftaskError as error:
+        error.message = f"the metadata service: {error.message}"
+        error.hint = "--auth agency is for machines and pods of the cloud; else use another --auth"
+        raise
+
+
+def _check(reply: Reply) -> None:
+    if reply.status in (401, 403, 404):
+        raise CredentialsRefused(
+            "the metadata service gave no credentials",
+            http_status=reply.status,
+            request_id=reply.headers.get("X-Request-Id"),
+            hint="no agency is bound to this machine or pod: bind one that may read DataArts",
+        )
+    if not 200 <= reply.status < 300:
+        raise error_for(reply, "the metadata service")
+
+
+def _text(reply: Reply) -> str:
+    try:
+        text = reply.body.decode("ascii").strip()
+    except UnicodeDecodeError:
+        text = ""
+    if not text or not text.isprintable():
+        raise _senseless(reply, "its token cannot be sent in a header")
+    return text
+
+
+def _read_key(reply: Reply) -> "tuple[AccessKey, float]":
+    """The key pair and its end in seconds since the epoch: infinite where none is said."""
+    from dlftask.signing import AccessKey
+
+    _check(reply)
+    try:
+        answer = read_json(reply.body)
+    except ValueError:
+        raise _senseless(reply, "not JSON") from None
+    for name in ("credential", "credentials"):
+        if isinstance(answer, dict) and isinstance(answer.get(name), dict):
+            answer = answer[name]
+    if not isinstance(answer, dict):
+        raise _senseless(reply, "no credential")
+    key = AccessKey(
+        _value(reply, answer, "access", "accessKeyId"),
+        _value(reply, answer, "secret", "secretAccessKey"),
+        _value(reply, answer, "securitytoken", "securityToken"),
+    )
+    end = answer.get("expires_at", answer.get("expiration"))
+    return key, float("inf") if end is None else _seconds(reply, end)
+
+
+def _value(reply: Reply, answer: Mapping[str, Any], *names: str) -> str:
+    found = next((answer[name] for name in names if answer.get(name)), None)
+    if not isinstance(found, str) or not (found.isascii() and found.isprintable()):
+        raise _senseless(reply, f"no {names[0]!r}")
+    return found
+
+
+def _seconds(reply: Reply, moment: object) -> float:
+    from datetime import UTC, datetime
+
+    try:
+        parsed = datetime.fromisoformat(str(moment))
+    except ValueError:
+        raise _senseless(reply, "its end is no date") from None
+    return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
+
+
+def _senseless(reply: Reply, reason: str) -> SenselessAnswer:
+    return SenselessAnswer(
+        f"the metadata service gave an answer that makes no sense: {reason}",
+        http_status=reply.status,
+        request_id=reply.headers.get("X-Request-Id"),
+    )

@@ -1,0 +1,333 @@
+"""Credentials: every source in its place, and had afresh."""
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Barrier
+from typing import Any
+
+import pytest
+import requests
+
+from dlftask.credentials import Credentials, find_credentials, read_sdk_file, read_token_file
+from dlftask.errors import ConfigurationError
+from dlftask.profiles import Profile, read_profile
+from dlftask.replies import Reply
+
+# The README's table, row by row: the order, the source, and what it gives.
+PRECEDENCE = [
+    ("--token-file", {"option": "t-option"}, "t-option"),
+    ("DLFTASK_TOKEN", {"DLFTASK_TOKEN": "t-dlftask"}, "t-dlftask"),
+    ("DLFTASK_TOKEN_FILE", {"DLFTASK_TOKEN_FILE": "t-dlftask-file"}, "t-dlftask-file"),
+    ("profile: token", {"profile": {"token": "t-profile"}}, "t-profile"),
+    ("profile: token_file", {"profile": {"token_file": "t-profile-file"}}, "t-profile-file"),
+    ("profile: ak, sk", {"profile": {"ak": "profile", "sk": "s"}}, "profile"),
+    ("HUAWEICLOUD_SDK_AK", {"HUAWEICLOUD_SDK_AK": "sdk", "HUAWEICLOUD_SDK_SK": "s"}, "sdk"),
+    ("HW_AUTH_TOKEN", {"HW_AUTH_TOKEN": "t-hw"}, "t-hw"),
+    ("HW_ACCESS_KEY", {"HW_ACCESS_KEY": "hw", "HW_SECRET_KEY": "s"}, "hw"),
+    ("~/.huaweicloud/credentials", {"ini": "[basic]\nak = ini\nsk = s\n"}, "ini"),
+]
+TOKENS = [row for row in PRECEDENCE if row[2].startswith("t-")]
+KEYS = [row for row in PRECEDENCE if not row[2].startswith("t-")]
+PROFILE_KEYS = dict.fromkeys(("token", "token_file", "ak", "sk", "security_token"), str)
+
+
+def no_send(*args: Any, **kwargs: Any) -> Reply:
+    raise AssertionError("nothing may be asked")
+
+
+def private(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    path.chmod(0o600)
+    return path
+
+
+class Machine:
+    """A user's machine, set up by rows of the table."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.environ: dict[str, str] = {}
+        self.table: dict[str, str] = {}
+        self.option: Path | None = None
+        self.config = folder / "config.toml"
+
+    def set(self, setup: Mapping[str, Any]) -> None:
+        for name, value in setup.items():
+            if name == "option":
+                self.option = private(self.folder / value, value)
+            elif name == "profile":
+                self.table |= {
+                    key: str(private(self.folder / text, text)) if key == "token_file" else text
+                    for key, text in value.items()
+                }
+            elif name == "ini":
+                private(self.folder / ".huaweicloud" / "credentials", value)
+            elif name.endswith("_FILE"):
+                self.environ[name] = str(private(self.folder / value, value))
+            else:
+                self.environ[name] = value
+
+    def write_table(self) -> Path:
+        lines = "".join(f"{key} = '{text}'\n" for key, text in self.table.items())
+        return private(self.config, f"[default]\n{lines}")
+
+    def profile(self) -> Profile:
+        return read_profile(
+            self.write_table(), "default", keys=PROFILE_KEYS, path_named=True, name_named=False
+        )
+
+    def find(self, method: str = "auto") -> Credentials:
+        return find_credentials(
+            method=method,
+            token_file=self.option,
+            environ=self.environ,
+            profile=self.profile(),
+            home=self.folder,
+            send=no_send,
+        )
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path)
+
+
+def sent(credentials: Credentials) -> str:
+    """The token or access key that a request is really sent with."""
+    headers = (
+        requests.Request("GET", "https://a.example/", auth=credentials.auth(None)).prepare().headers
+    )
+    if "X-Auth-Token" in headers:
+        return headers["X-Auth-Token"]
+    return headers["Authorization"].partition("Access=")[2].partition(",")[0]
+
+
+@pytest.mark.parametrize("place", range(len(PRECEDENCE)), ids=[row[0] for row in PRECEDENCE])
+def test_a_source_is_taken_before_all_below_it(machine: Machine, place: int) -> None:
+    for _, setup, _ in PRECEDENCE[place:]:
+        machine.set(setup)
+    assert sent(machine.find()) == PRECEDENCE[place][2]
+
+
+@pytest.mark.parametrize(("source", "setup", "gives"), PRECEDENCE, ids=[r[0] for r in PRECEDENCE])
+def test_a_source_is_enough_alone(
+    machine: Machine, source: str, setup: dict[str, Any], gives: str
+) -> None:
+    machine.set(setup)
+    assert sent(machine.find()) == gives
+
+
+@pytest.mark.parametrize(
+    ("method", "rows", "others"), [("token", TOKENS, KEYS), ("aksk", KEYS, TOKENS)]
+)
+def test_a_method_considers_its_own_kind_only(
+    machine: Machine, method: str, rows: list[Any], others: list[Any]
+) -> None:
+    for _, setup, _ in others:
+        machine.set(setup)
+    with pytest.raises(ConfigurationError, match=r"no token|no key pair"):
+        machine.find(method)
+    for _, setup, _ in rows:
+        machine.set(setup)
+    assert sent(machine.find(method)) == rows[0][2]
+
+
+PAIRS = [
+    ("HUAWEICLOUD_SDK_AK", "HUAWEICLOUD_SDK_SK"),
+    ("HW_ACCESS_KEY", "HW_SECRET_KEY"),
+]
+
+
+@pytest.mark.parametrize("method", ["auto", "aksk"])
+@pytest.mark.parametrize(("there", "missing"), [*PAIRS, *(pair[::-1] for pair in PAIRS)])
+def test_half_a_pair_is_told_and_never_completed_from_elsewhere(
+    machine: Machine, method: str, there: str, missing: str
+) -> None:
+    machine.set({there: "geheim", missing: "", "ini": "[basic]\nak = a\nsk = s\n"})
+    with pytest.raises(ConfigurationError) as caught:
+        machine.find(method)
+    assert f"{missing} is not" in caught.value.message
+    assert "geheim" not in str(caught.value)
+
+
+def test_half_a_pair_below_the_source_that_is_taken_does_not_matter(machine: Machine) -> None:
+    machine.set({"HW_AUTH_TOKEN": "t", "HW_ACCESS_KEY": "half"})
+    assert sent(machine.find()) == "t"
+
+
+def test_half_a_pair_in_files_names_the_file(machine: Machine) -> None:
+    machine.set({"profile": {"ak": "a"}})
+    with pytest.raises(ConfigurationError, match=r"sk in table 'default' of .*config.toml is not"):
+        machine.find()
+    machine.table.clear()
+    machine.set({"ini": "[basic]\nsk = s\n"})
+    with pytest.raises(ConfigurationError, match=r"ak in .*credentials is not"):
+        machine.find()
+
+
+def test_a_security_token_goes_with_its_pair(machine: Machine) -> None:
+    key = {"ak": "a", "sk": "s", "security_token": "st"}
+    machine.set({"profile": key, "HUAWEICLOUD_SDK_SECURITY_TOKEN": "other"})
+    request = requests.Request("GET", "https://a.example/", auth=machine.find().auth("p")).prepare()
+    assert request.headers["X-Security-Token"] == "st"
+    assert request.headers["X-Project-Id"] == "p"
+
+
+def test_nothing_found_says_what_to_set(machine: Machine) -> None:
+    machine.set({"DLFTASK_TOKEN": "", "HW_AUTH_TOKEN": " "})
+    with pytest.raises(ConfigurationError, match="no credentials") as caught:
+        machine.find()
+    for name in ("DLFTASK_TOKEN", "--token-file", "HUAWEICLOUD_SDK_AK", "--auth agency", "--demo"):
+        assert name in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize("secret", ["geheim\ngeheim", "geheim\x7f", "gehéim", "geheim\udc80"])
+@pytest.mark.parametrize("name", ["DLFTASK_TOKEN", "HUAWEICLOUD_SDK_AK", "HW_SECRET_KEY"])
+def test_what_no_header_can_carry_is_told_by_its_source(
+    machine: Machine, secret: str, name: str
+) -> None:
+    machine.set({name: secret})
+    with pytest.raises(ConfigurationError, match=name) as caught:
+        machine.find()
+    assert "geh" not in str(caught.value)
+
+
+def test_white_space_around_a_token_is_not_part_of_it(machine: Machine) -> None:
+    machine.set({"DLFTASK_TOKEN": " t\n"})
+    assert sent(machine.find()) == "t"
+    assert read_token_file(private(machine.folder / "f", "\ufeff\n t2 \r\n")) == "t2"
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (b"", "empty"),
+        (b" \n", "empty"),
+        (b"x" * 65_537, "64 KiB"),
+        (b"\xff\xfe", "not a text"),
+        (b"one\ntwo", "character"),
+    ],
+)
+def test_a_bad_token_file_is_told_by_its_path(tmp_path: Path, content: bytes, fault: str) -> None:
+    path = tmp_path / "token"
+    path.write_bytes(content)
+    with pytest.raises(ConfigurationError, match=fault) as caught:
+        read_token_file(path)
+    assert str(path) in caught.value.message
+
+
+def test_a_token_file_that_is_missing_or_a_directory_is_told(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "missing"):
+        with pytest.raises(ConfigurationError, match=r"directory|No such file") as caught:
+            read_token_file(path)
+        assert str(path) in caught.value.message
+
+
+def test_a_file_that_others_can_read_gets_one_warning(machine: Machine) -> None:
+    machine.set({"option": "t"})
+    assert machine.option is not None
+    assert machine.find().warnings == ()
+    machine.option.chmod(0o644)
+    (warning,) = machine.find().warnings
+    assert f"chmod 600 {machine.option}" in warning
+
+
+def test_the_sdk_file_is_read_as_the_sdk_reads_it(machine: Machine) -> None:
+    machine.set({"ini": "[basic]\nAK = a%(x)s\nproject_id = p\n[global]\nak = g\n"})
+    assert read_sdk_file({}, machine.folder) == {
+        "ak": "a%(x)s",
+        "project_id": "p",
+    }
+
+
+def test_the_sdk_file_may_be_missing_unless_it_was_named(tmp_path: Path) -> None:
+    assert read_sdk_file({}, tmp_path) == {}
+    variable = "HUAWEICLOUD_SDK_CREDENTIALS_FILE"
+    with pytest.raises(ConfigurationError, match=variable):
+        read_sdk_file({variable: str(tmp_path / "missing")}, tmp_path)
+    named = private(tmp_path / "named", "[basic]\nak = a\n")
+    assert read_sdk_file({variable: str(named)}, tmp_path) == {"ak": "a"}
+
+
+@pytest.mark.parametrize(
+    "text", ["ak = geheim\n", "[basic]\ngeheim\n", "[basic]\nak=1\nak=geheim\n"]
+)
+def test_a_bad_sdk_file_is_told_without_its_content(machine: Machine, text: str) -> None:
+    machine.set({"ini": text})
+    with pytest.raises(ConfigurationError, match="not a valid INI file") as caught:
+        read_sdk_file({}, machine.folder)
+    assert "geheim" not in str(caught.value)
+
+
+def rewrite_option(machine: Machine) -> None:
+    private(machine.folder / "t-option", "fresh")
+
+
+def rewrite_profile(machine: Machine) -> None:
+    machine.table = {"token": "fresh"}
+    machine.write_table()
+
+
+def rewrite_ini(machine: Machine) -> None:
+    machine.set({"ini": "[basic]\nak = fresh\nsk = s\n"})
+
+
+RENEWABLE: list[tuple[dict[str, Any], Callable[[Machine], None]]] = [
+    ({"option": "t-option"}, rewrite_option),
+    ({"profile": {"token": "old"}}, rewrite_profile),
+    ({"profile": {"ak": "old", "sk": "s"}}, rewrite_profile),
+    ({"ini": "[basic]\nak = old\nsk = s\n"}, rewrite_ini),
+]
+
+
+@pytest.mark.parametrize(("setup", "rewrite"), RENEWABLE)
+def test_what_stands_in_a_file_is_read_again(
+    machine: Machine, setup: dict[str, Any], rewrite: Callable[[Machine], None]
+) -> None:
+    machine.set(setup)
+    credentials = machine.find()
+    refused = credentials.auth("p")
+    rewrite(machine)
+    assert credentials.auth("p") is refused
+    assert credentials.renew(refused)
+    assert sent(credentials) == "fresh"
+
+
+def test_a_variable_cannot_be_read_again(machine: Machine) -> None:
+    machine.set({"DLFTASK_TOKEN": "t"})
+    credentials = machine.find()
+    assert not credentials.renew(credentials.auth(None))
+
+
+def test_a_file_in_the_middle_of_being_written_leaves_the_old_token(machine: Machine) -> None:
+    machine.set({"option": "t-option"})
+    credentials = machine.find()
+    for spoil in (lambda p: p.write_text(""), lambda p: p.unlink()):
+        spoil(machine.option)
+        assert credentials.renew(credentials.auth(None))
+        assert sent(credentials) == "t-option"
+
+
+def test_of_many_threads_refused_at_once_one_reads_again() -> None:
+    reads: list[int] = []
+    credentials = Credentials(lambda: f"t{len(reads)}", source="x", forget=lambda: reads.append(1))
+    refused = credentials.auth("p")
+    barrier = Barrier(8)
+
+    def renew() -> bool:
+        barrier.wait(timeout=5)
+        return credentials.renew(refused)
+
+    with ThreadPoolExecutor(8) as pool:
+        told = [done.result() for done in [pool.submit(renew) for _ in range(8)]]
+    assert told == [True] * 8
+    assert len(reads) == 1
+    assert sent(credentials) == "t1"
+
+
+def test_no_secret_is_in_a_repr(machine: Machine) -> None:
+    machine.set({"DLFTASK_TOKEN": "geheim"})
+    credentials = machine.find()
+    assert "geheim" not in f"{credentials!r} {credentials.source} {credentials.auth(None)!r}"

@@ -1,0 +1,119 @@
+"""The project's ID: found, or why not, and what to set instead."""
+
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+
+import pytest
+
+from dlftask.errors import (
+    ConfigurationError,
+    CredentialsRefused,
+    DlftaskError,
+    SenselessAnswer,
+    ServiceUnavailable,
+)
+from dlftask.projects import look_up_project
+from dlftask.replies import Reply
+from dlftask.signing import AccessKey, AccessKeyAuth, TokenAuth
+from dlftask.simulator import Simulator
+from dlftask.transport import Transport
+
+PROJECTS: Mapping[str, Sequence[str] | None] = {
+    "cn-north-4": ("p1",),
+    "none": (),
+    "several": ("p1", "p2"),
+    "refused": None,
+}
+
+
+@pytest.fixture
+def transport() -> Iterator[Transport]:
+    transport = Transport()
+    yield transport
+    transport.close()
+
+
+@pytest.fixture
+def simulator() -> Iterator[Simulator]:
+    with Simulator(projects=PROJECTS) as simulator:
+        yield simulator
+
+
+def test_it_is_found_with_a_token_and_with_a_key_pair(
+    simulator: Simulator, transport: Transport
+) -> None:
+    key = AccessKey(simulator.access_key, simulator.secret_key)
+    for auth in (TokenAuth(simulator.token), AccessKeyAuth(key)):
+        found = look_up_project(
+            transport.send, iam_endpoint=simulator.iam_endpoint, region="cn-north-4", auth=auth
+        )
+        assert found == "p1"
+
+
+@pytest.mark.parametrize(
+    ("region", "kind", "said"),
+    [
+        ("none", ConfigurationError, "no project for region 'none'"),
+        ("several", ConfigurationError, "2 projects for region 'several': p1, p2"),
+        ("refused", CredentialsRefused, "IAM denied permission"),
+    ],
+)
+def test_what_went_wrong_is_told_apart(
+    simulator: Simulator, transport: Transport, region: str, kind: type[DlftaskError], said: str
+) -> None:
+    auth = TokenAuth(simulator.token)
+    with pytest.raises(kind, match=said) as caught:
+        look_up_project(
+            transport.send, iam_endpoint=simulator.iam_endpoint, region=region, auth=auth
+        )
+    assert region in caught.value.message
+    assert "--project-id or DLFTASK_PROJECT_ID" in (caught.value.hint or "")
+
+
+def test_a_wrong_token_is_a_refusal_that_fresh_credentials_may_mend(
+    simulator: Simulator, transport: Transport
+) -> None:
+    with pytest.raises(CredentialsRefused) as caught:
+        look_up_project(
+            transport.send,
+            iam_endpoint=simulator.iam_endpoint,
+            region="cn-north-4",
+            auth=TokenAuth("geheim"),
+        )
+    assert caught.value.stale
+    assert "geheim" not in f"{caught.value} {caught.value.hint}"
+
+
+def test_an_iam_that_cannot_be_reached_says_what_to_set(transport: Transport) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        with pytest.raises(ServiceUnavailable, match="cn-north-4") as caught:
+            look_up_project(
+                transport.send, iam_endpoint=url, region="cn-north-4", auth=TokenAuth("t")
+            )
+    assert "--project-id" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b'{"projects": null}',
+        b'{"projects": [{}]}',
+        b'{"projects": [{"id": 7}]}',
+        b'{"projects": [{"id": "../../evil"}]}',
+        b'{"projects": ["p"]}',
+    ],
+)
+def test_an_answer_without_projects_makes_no_sense(body: bytes) -> None:
+    with pytest.raises(SenselessAnswer, match="IAM") as caught:
+        look_up_project(
+            lambda *_, **__: Reply(200, {}, body),
+            iam_endpoint="https://iam.example",
+            region="r",
+            auth=TokenAuth("t"),
+        )
+    assert "--project-id" in (caught.value.hint or "")
