@@ -198,9 +198,9 @@ def _seconds(reply: Reply, moment: object) -> float:
 
     try:
         parsed = datetime.fromisoformat(str(moment))
-    except ValueError:
+        return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
         raise _senseless(reply, "its end is no date") from None
-    return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
 
 
 def _senseless(reply: Reply, reason: str) -> SenselessAnswer:

@@ -1,0 +1,253 @@
+"""A machine's own identity: fetched when asked for, and afresh before it runs out."""
+
+import json
+import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dlftask.agency import Agency
+from dlftask.credentials import Credentials, find_credentials
+from dlftask.errors import (
+    ConfigurationError,
+    CredentialsRefused,
+    DlftaskError,
+    SenselessAnswer,
+    ServiceUnavailable,
+)
+from dlftask.profiles import Profile
+from dlftask.projects import look_up_project
+from dlftask.replies import Reply
+from dlftask.simulator import Simulator
+from dlftask.transport import Transport
+
+START = 1_767_225_600.0  # 2026-01-01T00:00:00Z
+
+
+@pytest.fixture
+def transport() -> Iterator[Transport]:
+    transport = Transport()
+    yield transport
+    transport.close()
+
+
+def find(transport: Transport, environ: dict[str, str], home: Path) -> Credentials:
+    return find_credentials(
+        method="agency",
+        token_file=None,
+        environ=environ,
+        profile=Profile(None, "default", {}, ()),
+        home=home,
+        send=transport.send,
+    )
+
+
+def let_in(transport: Transport, simulator: Simulator, credentials: Credentials) -> bool:
+    try:
+        look_up_project(
+            transport.send,
+            iam_endpoint=simulator.iam_endpoint,
+            region="cn-north-4",
+            auth=credentials.auth(None),
+        )
+    except CredentialsRefused:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("metadata_token", [True, False])
+def test_the_metadata_service_lets_in_with_and_without_its_token(
+    transport: Transport, tmp_path: Path, *, metadata_token: bool
+) -> None:
+    with Simulator(metadata_token=metadata_token) as simulator:
+        environ = {"DLFTASK_METADATA_ENDPOINT": simulator.metadata_endpoint}
+        credentials = find(transport, environ, tmp_path)
+        assert let_in(transport, simulator, credentials)
+        refused = credentials.auth(None)
+        simulator.expire_temporary_keys()
+        assert not let_in(transport, simulator, credentials)
+        assert credentials.renew(refused)
+        assert let_in(transport, simulator, credentials)
+
+
+def test_a_pods_identity_comes_before_the_machines(transport: Transport, tmp_path: Path) -> None:
+    with Simulator(pod_authorization="pod-word") as simulator:
+        word = tmp_path / "word"
+        word.write_text("pod-word\n")
+        environ = {
+            "DLFTASK_METADATA_ENDPOINT": "http://127.0.0.1:9",
+            "HC_CONTAINER_CREDENTIALS_FULL_URI": simulator.pod_identity_uri,
+            "HC_CONTAINER_AUTHORIZATION_TOKEN_FILE": str(word),
+        }
+        assert let_in(transport, simulator, find(transport, environ, tmp_path))
+        word.write_text("wrong")
+        with pytest.raises(CredentialsRefused, match="HTTP 401"):
+            find(transport, environ, tmp_path).auth(None)
+
+
+class Metadata:
+    """Answers as a metadata service without tokens would, at a time of its own."""
+
+    def __init__(self, life_s: float = 3600.0) -> None:
+        self.now = START
+        self.life_s = life_s
+        self.fetched = 0
+        self.answer: Reply | DlftaskError | None = None
+        self.token_status = 404
+        self.direct: set[bool] = set()
+
+    def __call__(self, method: str, _url: str, **how: Any) -> Reply:
+        from datetime import UTC, datetime
+
+        self.direct.add(how.get("direct", False))
+        if method == "PUT":
+            return Reply(self.token_status, {}, b"")
+        if isinstance(self.answer, DlftaskError):
+            raise self.answer
+        if self.answer is not None:
+            return self.answer
+        self.fetched += 1
+        end = datetime.fromtimestamp(self.now + self.life_s, UTC)
+        key = {
+            "access": f"AK{self.fetched}",
+            "secret": "geheim",
+            "securitytoken": "st",
+            "expires_at": end.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        }
+        return Reply(200, {}, json.dumps({"credential": key}).encode())
+
+    def agency(self) -> Agency:
+        return Agency(self, {}, now=lambda: self.now)
+
+
+@pytest.mark.parametrize(("life_s", "kept_s"), [(86_400.0, 86_100.0), (400.0, 300.0)])
+def test_a_pair_is_fetched_afresh_before_it_runs_out(life_s: float, kept_s: float) -> None:
+    metadata = Metadata(life_s)
+    agency = metadata.agency()
+    assert metadata.fetched == 0
+    first = agency.key()
+    metadata.now += kept_s - 1
+    assert agency.key() is first
+    metadata.now += 1
+    assert agency.key().access_key == "AK2"
+
+
+def test_a_pair_serves_to_its_end_where_no_fresh_one_comes() -> None:
+    metadata = Metadata()
+    agency = metadata.agency()
+    first = agency.key()
+    metadata.answer = ServiceUnavailable("down")
+    metadata.now += 3400
+    assert agency.key() is first
+    metadata.now += 200
+    with pytest.raises(ServiceUnavailable):
+        agency.key()
+    metadata.answer = None
+    assert agency.key().access_key == "AK2"
+
+
+def test_many_threads_have_one_fetch() -> None:
+    metadata = Metadata()
+    agency = metadata.agency()
+    with ThreadPoolExecutor(8) as pool:
+        keys = [done.result() for done in [pool.submit(agency.key) for _ in range(32)]]
+    assert metadata.fetched == 1
+    assert set(map(id, keys)) == {id(keys[0])}
+
+
+def test_no_proxy_is_ever_asked() -> None:
+    metadata = Metadata()
+    metadata.agency().key()
+    assert metadata.direct == {True}
+
+
+@pytest.mark.parametrize("status", [404, 405, 503])
+def test_a_machine_without_metadata_tokens_is_asked_without_one(status: int) -> None:
+    metadata = Metadata()
+    metadata.token_status = status
+    assert metadata.agency().key().access_key == "AK1"
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (401, CredentialsRefused),
+        (403, CredentialsRefused),
+        (404, CredentialsRefused),
+        (429, ServiceUnavailable),
+        (500, ServiceUnavailable),
+        (302, SenselessAnswer),
+        (418, SenselessAnswer),
+    ],
+)
+def test_a_status_is_told_as_what_it_means(status: int, kind: type[DlftaskError]) -> None:
+    metadata = Metadata()
+    metadata.answer = Reply(status, {}, b"")
+    with pytest.raises(kind, match="metadata service") as caught:
+        metadata.agency().key()
+    if kind is CredentialsRefused:
+        assert "no agency is bound" in (caught.value.hint or "")
+
+
+KEY = {
+    "access": "a",
+    "secret": "geheim",
+    "securitytoken": "t",
+    "expires_at": "2026-01-02T00:00:00Z",
+}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html>",
+        b"[]",
+        b"{}",
+        b'{"credential": null}',
+        *(
+            json.dumps({"credential": {**KEY, part: bad}}).encode()
+            for part in KEY
+            for bad in (7, "\n")
+        ),
+        json.dumps({"credential": {**KEY, "secret": ""}}).encode(),
+    ],
+)
+def test_an_answer_without_a_key_pair_makes_no_sense(body: bytes) -> None:
+    metadata = Metadata()
+    metadata.answer = Reply(200, {}, body)
+    with pytest.raises(SenselessAnswer) as caught:
+        metadata.agency().key()
+    assert "geheim" not in str(caught.value)
+
+
+def test_a_metadata_service_that_is_not_there_is_unavailable(
+    transport: Transport, tmp_path: Path
+) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        environ = {"DLFTASK_METADATA_ENDPOINT": f"http://127.0.0.1:{closed.getsockname()[1]}"}
+        with pytest.raises(ServiceUnavailable, match="metadata service") as caught:
+            find(transport, environ, tmp_path).auth(None)
+    assert "--auth agency" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize(
+    "url", ["http://10.0.0.1", "http://evil.example/", "ftp://127.0.0.1", "169.254.169.254"]
+)
+@pytest.mark.parametrize(
+    "variable", ["DLFTASK_METADATA_ENDPOINT", "HC_CONTAINER_CREDENTIALS_FULL_URI"]
+)
+def test_credentials_never_cross_a_network_in_plain_text(variable: str, url: str) -> None:
+    environ = {variable: url, "HC_CONTAINER_AUTHORIZATION_TOKEN_FILE": "unread"}
+    with pytest.raises(ConfigurationError, match=variable):
+        Agency(Metadata(), environ)
+
+
+def test_half_a_pod_identity_is_a_configuration_error() -> None:
+    environ = {"HC_CONTAINER_CREDENTIALS_FULL_URI": "http://127.0.0.1/x"}
+    with pytest.raises(ConfigurationError, match="HC_CONTAINER_AUTHORIZATION_TOKEN_FILE"):
+        Agency(Metadata(), environ)
