@@ -1,0 +1,94 @@
+"""The real command line, as a process of its own, in a clean environment."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import IO, Any
+
+DLFTASK = (sys.executable, "-m", "dlftask")
+
+
+class Finished(subprocess.CompletedProcess[str]):
+    """What became of a run, and what it cost: seconds of wall time, MiB of memory at its peak."""
+
+    seconds: float
+    peak_mib: float
+
+
+def environment(home: Path, env: Mapping[str, str] | None = None) -> dict[str, str]:
+    """A user's environment with nothing set up: whatever else is wanted stands in ``env``."""
+    return {
+        "PATH": os.environ["PATH"],
+        "LANG": "C.UTF-8",
+        "HOME": str(home),
+        "XDG_CONFIG_HOME": str(home / "config"),
+        "XDG_STATE_HOME": str(home / "state"),
+        **(env or {}),
+    }
+
+
+def configured(endpoint: str, **more: str) -> dict[str, str]:
+    """The variables of a user who has an endpoint, a project and a token."""
+    return {
+        "DLFTASK_ENDPOINT": endpoint,
+        "DLFTASK_PROJECT_ID": "b384b9e9ab9b4ee8994c8633aabc9505",
+        "DLFTASK_TOKEN": "secret-token",
+        **more,
+    }
+
+
+def run_dlftask(
+    *args: str,
+    env: Mapping[str, str] | None = None,
+    input: str | bytes | None = None,  # noqa: A002 - as subprocess.run calls it
+    home: Path | None = None,
+    stdin: int | IO[Any] | None = None,
+    stdout: int | IO[Any] | None = None,
+    stderr: int | IO[Any] | None = None,
+    timeout: float = 30.0,
+) -> Finished:
+    """Run ``dlftask ARGS`` to its end, in ``home`` or a home folder of its own.
+
+    A stream that is given is not captured; standard input is empty unless ``input`` says more.
+    Raises ``subprocess.TimeoutExpired``.
+    """
+    with ExitStack() as stack:
+        folder = home or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        source, out, err = (stack.enter_context(tempfile.TemporaryFile()) for _ in range(3))
+        source.write(input.encode() if isinstance(input, str) else input or b"")
+        source.seek(0)
+        started = time.monotonic()
+        process = subprocess.Popen(
+            [*DLFTASK, *args],
+            env=environment(folder, env),
+            cwd=folder,
+            stdin=source if stdin is None else stdin,
+            stdout=out if stdout is None else stdout,
+            stderr=err if stderr is None else stderr,
+        )
+        alarm = threading.Timer(timeout, process.kill)
+        alarm.start()
+        # Popen.wait does not say what the process cost.
+        _, wait_status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(wait_status)
+        seconds = time.monotonic() - started
+        alarm.cancel()
+        if seconds >= timeout:
+            raise subprocess.TimeoutExpired([*DLFTASK, *args], timeout)
+        out.seek(0)
+        err.seek(0)
+        finished = Finished(
+            list(process.args),  # type: ignore[arg-type]
+            process.returncode,
+            out.read().decode(errors="surrogateescape"),
+            err.read().decode(errors="surrogateescape"),
+        )
+        finished.seconds = seconds
+        finished.peak_mib = usage.ru_maxrss / 1024
+        return finished
