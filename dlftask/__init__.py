@@ -1,3 +1,61 @@
-"""What became of a system task of DataArts Factory (DLF)."""
+"""What became of a system task of DataArts Factory (DLF).
+
+    from dlftask import Client, Status
+
+    with Client(region="cn-north-4") as client:
+        task = client.wait("008aae2e675d3bcb01675d3c66f20000", timeout=3600)
+        if task.status != Status.SUCCESSFUL:
+            print(task.message, [part.name for part in task.subtasks])
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dlftask.client import Client
+    from dlftask.errors import (
+        ConfigurationError,
+        CredentialsRefused,
+        DlftaskError,
+        ExitStatus,
+        SenselessAnswer,
+        ServiceUnavailable,
+        TaskNotFound,
+        WaitTimedOut,
+    )
+    from dlftask.snapshot import Snapshot
+    from dlftask.task import Status, Subtask, Task
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Client",
+    "ConfigurationError",
+    "CredentialsRefused",
+    "DlftaskError",
+    "ExitStatus",
+    "SenselessAnswer",
+    "ServiceUnavailable",
+    "Snapshot",
+    "Status",
+    "Subtask",
+    "Task",
+    "TaskNotFound",
+    "WaitTimedOut",
+]
+
+_ROOMS = {
+    "Client": "client",
+    "Snapshot": "snapshot",
+    "Status": "task",
+    "Subtask": "task",
+    "Task": "task",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Loaded on use: the command line imports this package for its version alone.
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"dlftask.{_ROOMS.get(name, 'errors')}"), name)
