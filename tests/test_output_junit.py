@@ -1,0 +1,172 @@
+import json
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import junitparser
+import pytest
+import xmlschema
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dlftask.errors import ServiceUnavailable, TaskNotFound, WaitTimedOut
+from dlftask.output.junit import render_junit
+from dlftask.snapshot import Snapshot
+from dlftask.task import read_task
+
+SCHEMA = xmlschema.XMLSchema(str(Path(__file__).parent / "junit.xsd"))
+TEXT = st.text(alphabet=st.characters()).map(lambda text: json.loads(json.dumps(text)))
+STATUSES = st.sampled_from(["SUCCESSFUL", "FAILED", "RUNNING", "WARNING", "PAUSED"])
+
+
+def had(status: str, *parts: dict[str, Any], asked: str = "asked", **more: Any) -> Snapshot:
+    value = {"id": "own", "name": "Import", "status": status, "subtasks": parts, **more}
+    return Snapshot(asked, read_task(json.dumps(value).encode()), settled=True)
+
+
+def part(status: str | None, **more: Any) -> dict[str, Any]:
+    return {"id": "p", "name": "part", "status": status, **more}
+
+
+def report(*snapshots: Snapshot, strict: bool = False) -> ET.Element:
+    """The report as it is parsed, after the schema and its own counts were checked."""
+    text = render_junit(snapshots, strict=strict)
+    SCHEMA.validate(text)
+    root = ET.fromstring(text.encode())
+    for node in (root, *root.iter("testsuite")):
+        for count, tag in (("tests", "testcase"), ("failures", "failure"), ("errors", "error")):
+            assert int(node.get(count, "")) == len(list(node.iter(tag)))
+    return root
+
+
+def verdicts(root: ET.Element) -> list[tuple[str | None, str, str | None]]:
+    """Of each test case its name, its verdict and the message."""
+    found = []
+    for case in root.iter("testcase"):
+        child = case.find("*")
+        said = child is not None and (child.get("message") or child.text)
+        found.append((case.get("name"), child.tag if child is not None else "", said or None))
+    return found
+
+
+def test_a_task_that_went_well_is_its_subtasks() -> None:
+    root = report(
+        had(
+            "SUCCESSFUL",
+            part("SUCCESSFUL", name="a", startTime=0, endTime=1500),
+            part("SUCCESSFUL", name="b"),
+            startTime=1543457499000,
+            endTime=1543457514000,
+        )
+    )
+    assert verdicts(root) == [("a", "", None), ("b", "", None)]
+    suite = root.find("testsuite")
+    assert suite is not None
+    assert (suite.get("name"), suite.get("time"), suite.get("timestamp")) == (
+        "Import",
+        "15.000",
+        "2018-11-29T02:11:39",
+    )
+    assert [case.get("time") for case in suite.iter("testcase")] == ["1.500", None]
+    assert {case.get("classname") for case in suite.iter("testcase")} == {"dlftask.asked"}
+
+
+def test_a_failed_subtask_is_a_failure_and_the_task_none_beside_it() -> None:
+    root = report(had("FAILED", part("FAILED", message="No [CDM]."), message="1 failed."))
+    assert verdicts(root) == [("part", "failure", "No [CDM].")]
+
+
+@pytest.mark.parametrize("parts", [[], [part("SUCCESSFUL")]])
+def test_a_task_that_failed_though_no_subtask_did_is_a_failure_itself(
+    parts: list[dict[str, Any]],
+) -> None:
+    root = report(had("FAILED", *parts, message="Failed to read."))
+    assert verdicts(root)[-1] == ("Import", "failure", "Failed to read.")
+    assert len(verdicts(root)) == len(parts) + 1
+
+
+def test_a_task_without_subtasks_is_a_case_of_its_own() -> None:
+    assert verdicts(report(had("SUCCESSFUL"))) == [("Import", "", None)]
+
+
+def test_what_runs_or_is_not_known_is_an_error() -> None:
+    root = report(had("RUNNING", part("RUNNING", message="50 %"), part("PAUSED"), part(None)))
+    assert verdicts(root) == [
+        ("part", "error", "still RUNNING: 50 %"),
+        ("part #2", "error", "unknown status PAUSED"),
+        ("part #3", "error", "no status"),
+        ("Import", "error", "still RUNNING"),
+    ]
+
+
+def test_a_warning_passes_and_says_so() -> None:
+    root = report(had("WARNING", part("WARNING", message="Skipped.")))
+    assert verdicts(root) == [("part", "system-out", "WARNING: Skipped.")]
+
+
+def test_a_warning_is_a_failure_where_the_user_is_strict() -> None:
+    warned = had("WARNING", part("WARNING", message="Skipped."))
+    assert verdicts(report(warned, strict=True)) == [("part", "failure", "WARNING: Skipped.")]
+    alone = had("WARNING", part("SUCCESSFUL"))
+    assert verdicts(report(alone, strict=True))[-1] == ("Import", "failure", "WARNING")
+
+
+def test_what_could_not_be_had_is_an_error_with_the_services_words() -> None:
+    missing = TaskNotFound("no such task", code="DLF.0810", service_message="Does not exist.")
+    lost = Snapshot(
+        "lost", read_task(b'{"id":"1","status":"RUNNING"}'), error=ServiceUnavailable("refused")
+    )
+    root = report(Snapshot("gone", error=missing), lost, had("SUCCESSFUL"))
+    assert verdicts(root) == [
+        ("gone", "error", "no such task (DLF.0810): Does not exist."),
+        ("lost", "error", "refused"),
+        ("Import", "", None),
+    ]
+
+
+def test_what_ran_out_of_time_is_shown_as_it_was_last() -> None:
+    task = read_task(b'{"id":"1","name":"Import","status":"RUNNING"}')
+    root = report(Snapshot("1", task, error=WaitTimedOut("late")))
+    assert verdicts(root) == [("Import", "error", "still RUNNING")]
+
+
+def test_subtasks_of_one_name_stay_apart() -> None:
+    parts = [part("SUCCESSFUL", name=name) for name in ("a", "a #2", "a", "a")]
+    names = [name for name, _, _ in verdicts(report(had("SUCCESSFUL", *parts)))]
+    assert len(set(names)) == 4
+
+
+@settings(max_examples=60)
+@given(TEXT, TEXT, STATUSES, STATUSES)
+def test_a_report_is_valid_whatever_the_names_hold(
+    name: str, message: str, status: str, own: str
+) -> None:
+    odd = part(status, name=name, message=message)
+    root = report(had(own, odd, odd, name=name, message=message), strict=True)
+    assert len(root) == 1
+
+
+def test_what_xml_does_not_have_is_made_visible() -> None:
+    root = report(had("FAILED", name='<&"\x00\x1b\ufffe\ud800\n]]>'))
+    assert verdicts(root)[0][0] == '<&"\\x00\\x1b\\ufffe\\ud800\\x0a]]>'
+
+
+@pytest.mark.parametrize("start", [-5, 10**17, None])
+def test_an_odd_time_is_left_out(start: int | None) -> None:
+    root = report(had("FAILED", startTime=start, endTime=3))
+    assert root.find("testsuite").get("timestamp") is None  # type: ignore[union-attr]
+
+
+def test_a_parser_that_is_not_ours_reads_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "report.xml"
+    failed = had("FAILED", part("FAILED", message="从路径"), part("RUNNING"), part("SUCCESSFUL"))
+    path.write_text(render_junit([failed, had("WARNING")], strict=False), encoding="utf-8")
+    found = junitparser.JUnitXml.fromfile(str(path))
+    assert (found.tests, found.failures, found.errors) == (4, 1, 1)
+    first = next(iter(found))
+    assert [type(case.result[0]).__name__ if case.result else None for case in first] == [
+        "Failure",
+        "Error",
+        None,
+    ]
+    assert next(iter(first)).result[0].message == "从路径"
