@@ -1,0 +1,48 @@
+"""How far a task has come: its parts counted by status, in words that the views share."""
+
+from collections.abc import Mapping
+
+from dlftask.durations import format_duration
+from dlftask.output.text import status_word
+from dlftask.task import Status
+
+_DONE = (Status.SUCCESSFUL, Status.WARNING, Status.FAILED)
+_FIRST = (Status.FAILED, Status.RUNNING, Status.WARNING)
+_MOST_WORDS = 6
+_LONGEST_WORD = 24
+
+
+def done_text(counts: Mapping[str | None, int], noun: str) -> str:
+    """``12/37 parts, 1 failed``: what has ended, well or not, of all there are."""
+    done, failed = done_and_failed(counts)
+    text = f"{done}/{sum(counts.values())} {noun}"
+    return f"{text}, {failed} failed" if failed else text
+
+
+def done_and_failed(counts: Mapping[str | None, int]) -> tuple[int, int]:
+    """How many have ended, and how many of these badly."""
+    return sum(counts.get(status, 0) for status in _DONE), counts.get(Status.FAILED, 0)
+
+
+def counts_text(counts: Mapping[str | None, int]) -> str:
+    """``2 FAILED, 7 RUNNING, 991 SUCCESSFUL``: what needs a look first.
+
+    A service that invents statuses gets a few of them named, and the rest counted.
+    """
+    first = [(status, counts[status]) for status in _FIRST if status in counts]
+    rest = [(status, n) for status, n in counts.items() if status not in _FIRST]
+    ordered = first + sorted(rest, key=lambda item: -item[1])
+    words = [f"{n} {status_word(s)[:_LONGEST_WORD]}" for s, n in ordered[:_MOST_WORDS] if n]
+    others = sum(n for _, n in ordered[_MOST_WORDS:])
+    return ", ".join([*words, f"{others} others"] if others else words)
+
+
+def elapsed_text(seconds: float) -> str:
+    """Time that goes on, in whole seconds: ``0s``, ``12s``, ``1m02s``."""
+    return format_duration(int(seconds)) if seconds >= 1 else "0s"
+
+
+def spinner(seconds: float, *, unicode: bool) -> str:
+    """A small sign of life, one cell wide, that turns five times a second."""
+    frames = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏" if unicode else "|/-\\"
+    return frames[int(seconds * 5) % len(frames)]

@@ -1,0 +1,371 @@
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from rich.cells import cell_len
+from terminal import Terminal
+
+from dlftask.errors import OutputFailed, ServiceUnavailable, TaskNotFound
+from dlftask.output.live import LiveView
+from dlftask.snapshot import Snapshot
+from dlftask.task import Subtask, Task
+
+SIZES = [(24, 80), (10, 40), (3, 20), (2, 10), (1, 20), (1, 1)]
+HOSTILE = [
+    "\x1b[2J\x1b[31mred\x1b]0;title\x07",
+    "[bold red]markup[/]",
+    "从路径[obs://aaaaa/job_batch.zip]导入作业。" * 3,
+    "zero\u200bwidth\u202eright to left",
+    "line\r\nbreak\ttab",
+    "x" * 5000,
+    "\ud800lone",
+    "e" + "\u0301" * 5000,
+    "👩‍👩‍👧‍👦" * 50,
+]
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.seconds = 1000.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def part(number: int, status: str | None = "SUCCESSFUL", **facts: Any) -> Subtask:
+    return Subtask(str(number), facts.pop("name", f"job_{number:02d}"), status, **facts)
+
+
+def running(
+    *parts: Subtask, task_id: str = "t1", status: str = "RUNNING", **facts: Any
+) -> Snapshot:
+    outage = facts.pop("outage", None)
+    task = Task(task_id, status, facts.pop("name", "import"), subtasks=parts, **facts)
+    return Snapshot(task_id, task, outage=outage)
+
+
+def live(
+    terminal: Terminal, clock: Clock, ids: Sequence[str] = ("t1",), *, compact: bool = False
+) -> LiveView:
+    return LiveView(ids, terminal.streams, compact=compact, now=clock, wall=clock)
+
+
+def show(view: LiveView, clock: Clock, *snapshots: Snapshot) -> None:
+    clock.seconds += 1
+    view.show(snapshots)
+
+
+def still(terminal: Terminal) -> list[str]:
+    """The screen's lines with the spinner stopped."""
+    return [re.sub("[⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏]", "⠋", line) for line in terminal.lines]
+
+
+def many_parts() -> list[Subtask]:
+    statuses = {3: "FAILED", 7: "RUNNING", 8: "RUNNING", 9: "WARNING", 11: None, 12: "PAUSED"}
+    return [part(n, statuses.get(n, "SUCCESSFUL")) for n in range(1, 61)]
+
+
+def test_a_task_without_an_answer_is_being_asked_for(clock: Clock) -> None:
+    with Terminal() as terminal:
+        live(terminal, clock).tick()
+        assert terminal.lines == ["? asking for t1", "elapsed 0s"]
+
+
+def test_a_task_that_fits_is_a_whole_tree_in_the_services_order(clock: Clock) -> None:
+    with Terminal() as terminal:
+        view = live(terminal, clock)
+        snapshot = running(
+            part(1), part(2, "RUNNING"), part(3, "FAILED", message="boom"), start_ms=939_000
+        )
+        show(view, clock, snapshot)
+        assert still(terminal) == [
+            "⠋ import  RUNNING  1m02s  ID t1",
+            "├── ✓ job_01  SUCCESSFUL",
+            "├── ⠋ job_02  RUNNING",
+            "└── ✗ job_03  FAILED  boom",
+            "━━━━━━━━━━━━━━━━━━━━────────── 2/3 parts, 1 failed   elapsed 1s",
+        ]
+
+
+def test_on_a_small_screen_what_failed_and_runs_comes_first_and_the_rest_is_counted(
+    clock: Clock,
+) -> None:
+    with Terminal(10, 50) as terminal:
+        show(live(terminal, clock), clock, running(*many_parts()))
+        assert still(terminal) == [
+            "⠋ import  RUNNING  ID t1",
+            "├── ✗ job_03  FAILED",
+            "├── ⠋ job_07  RUNNING",
+            "├── ⠋ job_08  RUNNING",
+            "├── ! job_09  WARNING",
+            "├── ? job_11  (no status)",
+            "├── ? job_12  PAUSED",
+            "└── … 54 SUCCESSFUL",
+            "━━━━━━━━━━━━━─ 56/60 parts, 1 failed   elapsed 1s",
+        ]
+
+
+def test_what_runs_is_seen_among_a_thousand_failures(clock: Clock) -> None:
+    with Terminal(10, 50) as terminal:
+        parts = [part(n, "FAILED") for n in range(1000)] + [part(1000, "RUNNING")]
+        show(live(terminal, clock), clock, running(*parts))
+        assert "├── ⠋ job_1000  RUNNING" in still(terminal)
+        assert "└── … 995 FAILED" in terminal.lines
+
+
+def test_compact_hides_what_is_successful(clock: Clock) -> None:
+    with Terminal() as terminal:
+        view = live(terminal, clock, compact=True)
+        show(view, clock, running(part(1), part(2, "RUNNING"), part(3)))
+        assert still(terminal)[1:-1] == ["├── ⠋ job_02  RUNNING", "└── … 2 SUCCESSFUL"]
+
+
+def test_of_many_tasks_the_unfinished_come_first_and_the_rest_is_counted(clock: Clock) -> None:
+    ids = [f"t{n}" for n in range(1000)]
+    with Terminal(8, 60) as terminal:
+        view = live(terminal, clock, ids)
+        done = [running(part(1), task_id=i, name=i, status="SUCCESSFUL") for i in ids[:995]]
+        left = [running(part(1, "RUNNING"), task_id=i, name=i) for i in ids[995:998]]
+        gone = Snapshot("t998", error=TaskNotFound("task t998 does not exist"))
+        show(view, clock, *done, *left, gone)
+        assert still(terminal) == [
+            "✗ t998  task t998 does not exist",
+            "⠋ t995  RUNNING  0/1 parts  ID t995",
+            "⠋ t996  RUNNING  0/1 parts  ID t996",
+            "⠋ t997  RUNNING  0/1 parts  ID t997",
+            "? asking for t999",
+            "… other tasks: 995 SUCCESSFUL",
+            "━━━━━─ 996/1000 tasks, 1 failed; 995/998 parts   elapsed 1s",
+        ]
+
+
+def test_short_of_room_the_parts_of_several_tasks_share_it(clock: Clock) -> None:
+    with Terminal(12, 60) as terminal:
+        view = live(terminal, clock, ["a", "b", "c"])
+        parts = [part(n, "RUNNING") for n in range(20)]
+        done = running(*[part(n) for n in range(9)], task_id="a", status="SUCCESSFUL", name="A")
+        show(view, clock, done, *(running(*parts, task_id=i, name=i.upper()) for i in "bc"))
+        assert still(terminal)[:-1] == [
+            "⠋ B  RUNNING  0/20 parts  ID b",
+            "├── ⠋ job_00  RUNNING",
+            "├── ⠋ job_01  RUNNING",
+            "├── ⠋ job_02  RUNNING",
+            "└── … 17 RUNNING",
+            "⠋ C  RUNNING  0/20 parts  ID c",
+            "├── ⠋ job_00  RUNNING",
+            "├── ⠋ job_01  RUNNING",
+            "└── … 18 RUNNING",
+            "✓ A  SUCCESSFUL  9/9 parts  ID a",
+        ]
+
+
+def test_an_outage_is_shown_until_it_is_over(clock: Clock) -> None:
+    with Terminal() as terminal:
+        view = live(terminal, clock)
+        show(view, clock, running(outage=ServiceUnavailable("connection \x1b refused")))
+        clock.seconds += 12
+        view.tick()
+        assert terminal.lines[-1] == r"! no news for 12s: connection \x1b refused"
+        show(view, clock, running())
+        assert terminal.lines[-1] == "elapsed 14s"
+
+
+def test_a_start_in_the_future_runs_for_no_time_yet(clock: Clock) -> None:
+    with Terminal() as terminal:
+        show(live(terminal, clock), clock, running(start_ms=99_000_000))
+        assert still(terminal)[0] == "⠋ import  RUNNING  ID t1"
+
+
+@pytest.mark.parametrize(("rows", "columns"), SIZES)
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1"])
+def test_no_frame_is_taller_or_wider_than_the_screen(
+    rows: int, columns: int, encoding: str, clock: Clock
+) -> None:
+    parts = [part(n, "FAILED", name=name, message=name) for n, name in enumerate(HOSTILE)]
+    with Terminal(rows, columns, encoding=encoding) as terminal:
+        view = live(terminal, clock, ["t1", *(f"u{n}" for n in range(50))])
+        for name in HOSTILE:
+            show(view, clock, running(*parts, name=name, outage=ServiceUnavailable(name)))
+            frame = terminal.read().decode(encoding)
+            drawn = re.sub(r"\x1b\[[?0-9;]*[A-Za-z]", "", frame).replace("\r\n", "\n").strip("\r")
+            assert len(drawn.split("\n")) <= max(rows - 1, 1)
+            assert max(map(cell_len, drawn.split("\n"))) <= max(columns - 1, 1)
+        assert terminal.scrolled_off == []
+
+
+def test_hostile_names_are_shown_literally(clock: Clock) -> None:
+    with Terminal(24, 80) as terminal:
+        parts = [part(n, name=name) for n, name in enumerate(HOSTILE[:5])]
+        show(live(terminal, clock), clock, running(*parts))
+        assert terminal.lines[1:6] == [
+            r"├── ✓ \x1b[2J\x1b[31mred\x1b]0;title\x07  SUCCESSFUL",
+            "├── ✓ [bold red]markup[/]  SUCCESSFUL",
+            terminal.lines[3],
+            r"├── ✓ zero\u200bwidth\u202eright to left  SUCCESSFUL",
+            r"└── ✓ line\x0d\x0abreak\x09tab  SUCCESSFUL",
+        ]
+        assert terminal.lines[3].endswith("…  SUCCESSFUL")
+
+
+def test_without_unicode_lines_and_symbols_are_ascii_and_the_width_still_holds(
+    clock: Clock,
+) -> None:
+    with Terminal(10, 60, encoding="ascii") as terminal:
+        parts = [part(1, name="导入作业"), part(2, "RUNNING", name="导入" * 30)]
+        show(live(terminal, clock), clock, running(*parts))
+        assert terminal.lines == [
+            "/ import  RUNNING  ID t1",
+            r"+-- v \u5bfc\u5165\u4f5c\u4e1a  SUCCESSFUL",
+            terminal.lines[2],
+            "###############--------------- 1/2 parts   elapsed 1s",
+        ]
+        assert terminal.lines[2].endswith("...  RUNNING")
+
+
+def test_a_status_has_its_colour(clock: Clock) -> None:
+    with Terminal(color="always") as terminal:
+        show(live(terminal, clock), clock, running(part(1), part(2, "FAILED")))
+        frame = terminal.read().decode()
+        assert "\x1b[32mSUCCESSFUL\x1b[0m" in frame
+        assert "\x1b[31mFAILED\x1b[0m" in frame
+
+
+def test_without_colour_a_frame_has_none(clock: Clock) -> None:
+    with Terminal(color="never") as terminal:
+        show(live(terminal, clock), clock, running(part(1), part(2, "FAILED")))
+        assert not re.search(rb"\x1b\[[0-9;]*m", terminal.read())
+
+
+def test_a_frame_is_one_write_that_clears_nothing_before_it_draws_over_it(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Terminal() as terminal:
+        written: list[str] = []
+        monkeypatch.setattr(terminal.streams, "write", written.append)
+        view = live(terminal, clock)
+        show(view, clock, running(part(1, "RUNNING")))
+        show(view, clock, running(part(1)))
+        assert len(written) == 2
+        for frame in written:
+            assert "\x1b[2J" not in frame
+            assert "\x1b[?1049h" not in frame
+            assert "\x1b[H" not in frame
+            assert frame.count("\x1b[J") == 1
+            assert frame.index("\x1b[J") > frame.index("elapsed")
+
+
+def test_a_frame_that_looks_the_same_is_not_written(clock: Clock) -> None:
+    with Terminal() as terminal:
+        view = live(terminal, clock)
+        show(view, clock, running(part(1), status="SUCCESSFUL"))
+        assert terminal.read()
+        clock.seconds += 0.3
+        view.tick()
+        assert terminal.read() == b""
+
+
+def test_news_that_comes_faster_than_it_can_be_read_waits_for_the_next_tick(clock: Clock) -> None:
+    with Terminal() as terminal:
+        view = live(terminal, clock)
+        show(view, clock, running(part(1, "RUNNING")))
+        terminal.read()
+        view.show([running(part(1, "FAILED"))])
+        assert terminal.read() == b""
+        clock.seconds += view.tick_s
+        view.tick()
+        assert "✗ job_01  FAILED" in terminal.text
+
+
+def test_a_smaller_frame_leaves_nothing_of_a_larger_one(clock: Clock) -> None:
+    with Terminal() as terminal:
+        view = live(terminal, clock)
+        show(view, clock, running(*many_parts()[:15]))
+        show(view, clock, running(part(1)))
+        assert len(terminal.lines) == 3
+
+
+@pytest.mark.parametrize("sizes", [[(24, 80), (10, 40), (24, 80)], [(10, 40), (24, 100), (5, 20)]])
+def test_a_resized_terminal_holds_one_frame_and_no_garbage(
+    sizes: list[tuple[int, int]], clock: Clock
+) -> None:
+    with Terminal(*sizes[0]) as terminal:
+        terminal.streams.write("$ dlftask watch t1\r\n")
+        view = live(terminal, clock)
+        for rows, columns in sizes:
+            terminal.resize(rows, columns)
+            show(view, clock, running(*many_parts()))
+            assert sum("import  RUNNING" in line for line in terminal.lines) == 1
+            assert sum("60 parts" in line for line in terminal.lines) == 1
+        view.close()
+        left = terminal.scrolled_off + terminal.lines
+        assert [line for line in left if line] in ([], ["$ dlftask watch t1"])
+
+
+def test_a_note_stays_above_the_drawing(clock: Clock) -> None:
+    with Terminal(6, 40) as terminal:
+        view = live(terminal, clock)
+        show(view, clock, running(part(1, "RUNNING")))
+        for number in range(5):
+            view.note(f"note {number} \x1b[2J")
+        above = (terminal.scrolled_off + terminal.lines)[:-3]
+        assert above == [rf"dlftask: note {n} \x1b[2J" for n in range(5)]
+        assert still(terminal)[-3:-1] == ["⠋ import  RUNNING  ID t1", "└── ⠋ job_01  RUNNING"]
+
+
+def test_close_leaves_nothing_but_what_was_there_and_shows_the_cursor(clock: Clock) -> None:
+    with Terminal() as terminal:
+        terminal.streams.write("before\r\n")
+        view = live(terminal, clock)
+        show(view, clock, running(*many_parts()))
+        assert terminal.cursor_hidden
+        view.close()
+        view.close()
+        terminal.streams.write("after\r\n")
+        assert terminal.lines == ["before", "after"]
+        assert not terminal.cursor_hidden
+        assert terminal.screen.mode & {7 << 5}  # lines wrap again
+
+
+def test_nothing_is_drawn_after_close_nor_erased_where_nothing_was_drawn(clock: Clock) -> None:
+    with Terminal() as terminal:
+        view = live(terminal, clock)
+        view.close()
+        show(view, clock, running())
+        view.tick()
+        assert terminal.read() == b""
+
+
+def test_close_does_not_fail_where_the_terminal_is_gone(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(text: str) -> None:
+        raise OutputFailed("gone")
+
+    with Terminal() as terminal:
+        view = live(terminal, clock)
+        show(view, clock, running())
+        monkeypatch.setattr(terminal.streams, "write", gone)
+        view.close()
+        show(view, clock, running(part(1)))
+
+
+def test_a_frame_of_ten_thousand_parts_renders_only_what_is_drawn(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dlftask.output import live as module
+
+    drawn: list[str | None] = []
+    label = module.node_label
+    monkeypatch.setattr(
+        module, "node_label", lambda node, **how: drawn.append(node.id) or label(node, **how)
+    )
+    with Terminal() as terminal:
+        parts = [part(n, "FAILED" if n % 2 else "RUNNING") for n in range(10_000)]
+        show(live(terminal, clock), clock, running(*parts))
+        assert len(drawn) < 24
