@@ -1,11 +1,11 @@
 """What became of a system task of DataArts Factory (DLF).
 
-    from dlftask import Client, Status
+from dlftask import Client, Status
 
-    with Client(region="cn-north-4") as client:
-        task = client.wait("008aae2e675d3bcb01675d3c66f20000", timeout=3600)
-        if task.status != Status.SUCCESSFUL:
-            print(task.message, [part.name for part in task.subtasks])
+with Client(region="cn-north-4") as client:
+task = client.wait("008aae2e675d3bcb01675d3c66f20000", timeout=3600)
+if task.status != Status.SUCCESSFUL:
+print(task.message, [part.name for part in task.subtasks])
 """
 
 from typing import TYPE_CHECKING, Any

@@ -206,13 +206,17 @@ class Client:
 
 def _service_url(settings: Settings) -> str:
     if settings.endpoint is not None:
-        return check_endpoint(settings.endpoint, what="--endpoint", insecure=settings.insecure)
+        return _checked(settings.endpoint, "endpoint", settings)
     if settings.region is None:
         raise ConfigurationError(
             "no region and no endpoint",
             hint="set --region or DLFTASK_REGION; without an account, try: dlftask watch --demo",
         )
     return service_endpoint(settings.region)
+
+
+def _checked(url: str, key: str, settings: Settings) -> str:
+    return check_endpoint(url, what=settings.origins[key], insecure=settings.insecure)
 
 
 def _project_finder(settings: Settings) -> Callable[[Transport, Credentials], str]:
@@ -225,11 +229,10 @@ def _project_finder(settings: Settings) -> Callable[[Transport, Credentials], st
             "no project ID, and no region to look it up by",
             hint="set --project-id or DLFTASK_PROJECT_ID",
         )
-    iam = (
-        check_endpoint(settings.iam_endpoint, what="--iam-endpoint", insecure=settings.insecure)
-        if settings.iam_endpoint is not None
-        else iam_endpoint(region)
-    )
+    if settings.iam_endpoint is not None:
+        iam = _checked(settings.iam_endpoint, "iam_endpoint", settings)
+    else:
+        iam = iam_endpoint(region)
 
     def look_up(transport: Transport, credentials: Credentials) -> str:
         auth = credentials.auth(None)

@@ -97,6 +97,7 @@ def _client(settings: Settings, streams: Streams) -> Iterator[Client]:
             endpoint=simulator.endpoint,
             iam_endpoint=simulator.iam_endpoint,
             project_id=simulator.project_id,
+            origins={"endpoint": "--demo"},
             environ=simulator.environment(),
         )
         with Client(settings=embedded, trace=trace) as client:

@@ -29,7 +29,10 @@ _SWITCH = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What a run is to do. Durations are seconds; ``None`` is "for ever" or "as ``auto`` does"."""
+    """What a run is to do. Durations are seconds; ``None`` is "for ever" or "as ``auto`` does".
+
+    ``origins`` says where each setting that is no default was found, for an error line to name.
+    """
 
     project_id: str | None = None
     workspace: str | None = None
@@ -59,6 +62,7 @@ class Settings:
     profile: Profile
     environ: Mapping[str, str] = field(repr=False)
     home: Path
+    origins: Mapping[str, str]
     warnings: tuple[str, ...] = ()
 
 
@@ -221,6 +225,7 @@ def load_settings(
         del given[key]
     profile = _no_profile() if demo else _find_profile(given.pop("profile", None), environ, home)
     values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
     for key, setting in _SETTINGS.items():
         if setting.waits_only and not values.get("wait"):
             if key in given:
@@ -235,6 +240,7 @@ def load_settings(
                 values[setting.field or key] = setting.read(raw)
             except ValueError as error:
                 raise ConfigurationError(f"{origin}: {error}") from None
+            origins[key] = origin
             break
     _settle_output(values, given)
     return Settings(
@@ -243,6 +249,7 @@ def load_settings(
         profile=profile,
         environ=environ,
         home=home,
+        origins=origins,
         warnings=(
             *(f"{_option(key)} is ignored: --demo has its own service" for key in ignored),
             *profile.warnings,

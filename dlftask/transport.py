@@ -5,7 +5,6 @@ unpacked, and a thread that asks can be told from outside to give up, whatever i
 """
 
 import http.client
-import ipaddress
 import socket
 import ssl
 import threading
@@ -25,6 +24,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from dlftask.durations import format_duration
+from dlftask.endpoints import is_loopback
 from dlftask.errors import ConfigurationError, DlftaskError, SenselessAnswer, ServiceUnavailable
 from dlftask.replies import Reply
 
@@ -201,7 +201,9 @@ class Transport:
                 stream=True,
                 timeout=self._timeouts,
                 verify=self._verify,
-                proxies={} if direct or is_loopback(url) else get_environ_proxies(url),
+                proxies={}
+                if direct or is_loopback(urlsplit(url).hostname or "")
+                else get_environ_proxies(url),
             ) as response:
                 reply = Reply(
                     response.status_code, response.headers, _read_body(response.raw, MAX_BODY)
@@ -250,17 +252,6 @@ class Transport:
         if reply is not None:
             lines += [*_masked("<", reply.headers), f"< {len(reply.body)} bytes"]
         self._trace("\n".join(lines))
-
-
-def is_loopback(url: str) -> bool:
-    """Whether a URL's host is this machine itself."""
-    host = urlsplit(url).hostname or ""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _user_agent() -> str:
