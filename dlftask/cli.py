@@ -51,18 +51,13 @@ Of several tasks the first of 5, 6, 7, 4, 1, 124, 3, 0 that any of them earned.
 """
 
 
-def _help_with(examples: str, *, statuses: bool) -> Callable[[Any, Any, Any], None]:
+def _write_help(command: Any, ctx: Any, formatter: Any, examples: str) -> None:
     """Help that leads with examples, groups the options and ends with the exit statuses."""
-
-    def format_help(self: Any, ctx: Any, formatter: Any) -> None:
-        formatter.write(f"{self.help}\n\nExamples:\n{examples}\n")
-        self.format_usage(ctx, formatter)
-        _write_arguments(self, formatter)
-        _write_options(self, ctx, formatter)
-        if statuses:
-            formatter.write(f"\nExit status:\n{_STATUSES}")
-
-    return format_help
+    formatter.write(f"{command.help}\n\nExamples:\n{examples}\n")
+    command.format_usage(ctx, formatter)
+    _write_arguments(command, formatter)
+    _write_options(command, ctx, formatter)
+    formatter.write(f"\nExit status:\n{_STATUSES}")
 
 
 def _write_arguments(command: Any, formatter: Any) -> None:
@@ -88,15 +83,18 @@ def _write_options(command: Any, ctx: Any, formatter: Any) -> None:
 
 
 class _Get(TyperCommand):
-    format_help = _help_with(_GET_EXAMPLES, statuses=True)
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        _write_help(self, ctx, formatter, _GET_EXAMPLES)
 
 
 class _Watch(TyperCommand):
-    format_help = _help_with(_WATCH_EXAMPLES, statuses=True)
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        _write_help(self, ctx, formatter, _WATCH_EXAMPLES)
 
 
 class _Group(TyperGroup):
-    format_help = _help_with(_EXAMPLES, statuses=True)
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        _write_help(self, ctx, formatter, _EXAMPLES)
 
 
 def _option(*names: str, group: str, text: str, metavar: str | None = None) -> Any:

@@ -65,7 +65,7 @@ class Streams:
         """Columns and rows of the terminal, asked afresh; 80 by 24 where nobody says."""
         for stream in (self._out, self._err):
             try:
-                columns, rows = os.get_terminal_size(stream.fileno())  # type: ignore[union-attr]
+                columns, rows = os.get_terminal_size(stream.fileno())
             except (OSError, ValueError, AttributeError):
                 continue
             if columns > 0 and rows > 0:
