@@ -206,6 +206,10 @@ class LiveView:
             return
         up = f"\x1b[{len(lines) - 1}A" if len(lines) > 1 else ""
         start = "" if self._drawing else _HIDE_CURSOR
+        if self._drawing and (above or size != self._size):
+            # A terminal that wrapped the old frame anew has marked its rows as parts of longer
+            # lines, and would join what is written over them when it grows again.
+            start = f"\r{_ERASE_ALL}"
         self._drawing = True
         self._streams.write(f"{start}\r{above}{_NO_WRAP}{frame}{_ERASE_BELOW}{up}\r{_WRAP}")
         self._frame, self._size = frame, size

@@ -192,6 +192,8 @@ class Progress:
         text = text[:_LONGEST_LINE].encode(encoding, "backslashreplace").decode(encoding)
         line = _crop(text, max(size[0] - 1, 1), "…" if self._unicode else "...")
         if (line, size) != self._line:
+            if size != self._line[1]:
+                self._erase()
             self._line = (line, size)
             self._streams.say_raw(f"{_DRAW}{line}{_DRAWN}")
 
