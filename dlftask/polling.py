@@ -12,7 +12,13 @@ from itertools import count
 from typing import Protocol
 
 from dlftask.durations import format_duration
-from dlftask.errors import DlftaskError, SenselessAnswer, ServiceUnavailable, WaitTimedOut
+from dlftask.errors import (
+    ConfigurationError,
+    DlftaskError,
+    SenselessAnswer,
+    ServiceUnavailable,
+    WaitTimedOut,
+)
 from dlftask.snapshot import Snapshot
 from dlftask.task import Task
 
@@ -148,6 +154,8 @@ class _Wait:
 
     def take(self, answer: Answer, now_s: float) -> bool:
         """Take an answer; whether it changed anything that a user would want to see."""
+        if isinstance(answer.outcome, ConfigurationError):
+            raise answer.outcome
         before = (self._task, self.outage, self.settled)
         if isinstance(answer.outcome, Task):
             self._news(answer.outcome, now_s)

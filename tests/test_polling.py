@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from dlftask.errors import (
+    ConfigurationError,
     CredentialsRefused,
     DlftaskError,
     ExitStatus,
@@ -224,6 +225,12 @@ def test_after_the_first_good_answer_a_fault_is_a_poll_without_news(fault: Dlfta
 def test_some_faults_are_final_in_the_middle_of_a_wait_too(error: DlftaskError) -> None:
     crew = Asked(in_order("RUNNING", error))
     assert wait(crew)["a"].error is error
+
+
+def test_what_is_wrong_with_the_configuration_ends_the_run() -> None:
+    crew = Asked(in_order("RUNNING", ConfigurationError("no such project")))
+    with pytest.raises(ConfigurationError):
+        wait(crew, "a", "b")
 
 
 def test_an_outage_longer_than_the_limit_ends_the_wait() -> None:
