@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import pytest
 
@@ -138,7 +139,7 @@ def test_auto_polls_after_a_second_then_at_a_twentieth_of_the_time_waited_up_to_
     crew = Asked(ends_after(3600))
     wait(crew)
     at = crew.moments()
-    pauses = [round(later - sooner, 3) for sooner, later in zip(at, at[1:], strict=False)]
+    pauses = [round(later - sooner, 3) for sooner, later in pairwise(at)]
     assert pauses[:20] == [1.0] * 20
     assert all(
         pause == pytest.approx(min(max(sooner / 20, 1), 15), abs=0.002)
