@@ -27,7 +27,7 @@ PICTURES = Path(__file__).parent / "pictures"
 TASK_ID = "5f1d0c9ae34b47b2a0d6f7e100000000"
 BEGAN_S = 1_767_603_600.0  # 2026-01-05 09:00 UTC
 ENDED_S = 10.0
-WIDTH = 108
+WIDTH = 118
 # Without the web fonts that rich would load from elsewhere.
 SVG = re.sub(r"@font-face \{\{.*?\}\}", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
 
