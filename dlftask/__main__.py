@@ -14,6 +14,8 @@ from types import FrameType  # noqa: E402
 
 from dlftask.errors import DlftaskError, Interrupted, ReaderGone  # noqa: E402
 
+_LONGEST_GOODBYE_S = 0.7
+
 
 def run() -> None:
     """Run the command line and end the process with its exit status.
@@ -80,6 +82,10 @@ def _interrupt(signal_number: int, _frame: FrameType | None) -> None:
     # The first one is enough: a second must not break into saying goodbye.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    # Nothing holds the end up: neither a reader that does not read what is said last, nor a
+    # finalizer, in which an exception is lost.
+    signal.signal(signal.SIGALRM, lambda *_: os._exit(128 + signal_number))
+    signal.setitimer(signal.ITIMER_REAL, _LONGEST_GOODBYE_S)
     raise Interrupted(signal_number)
 
 

@@ -108,7 +108,9 @@ def poll(
     unsettled = len(waits)
     while unsettled:
         while crew.free and queue.next_s <= crew.now():
-            crew.start(queue.pop().task_id)
+            wait = queue.pop()
+            outages.may_begin(wait, crew.now())
+            crew.start(wait.task_id)
         next_s = queue.next_s if crew.free else float("inf")
         moments = (crew.now() + tick_s, next_s, outages.next_limit_s, patience.until_s)
         changed: dict[str, _Wait] = {}
@@ -149,6 +151,11 @@ class _Wait:
         self._task: Task | None = None
         self._error: DlftaskError | None = None
 
+    @property
+    def answered(self) -> bool:
+        """Whether there was a good answer: from then on a fault is a poll without news."""
+        return self._task is not None
+
     def snapshot(self) -> Snapshot:
         return Snapshot(self.task_id, self._task, self._error, self.outage, self.settled)
 
@@ -162,7 +169,7 @@ class _Wait:
         elif self._task is None:
             self._no_first_news(answer.outcome, now_s)
         else:
-            self._no_news(answer.outcome, answer.asked_s, now_s)
+            self._no_news(answer.outcome, now_s)
         return before != (self._task, self.outage, self.settled)
 
     def end(self, error: DlftaskError) -> None:
@@ -179,9 +186,10 @@ class _Wait:
     def lose(self) -> None:
         """The outage has become too long."""
         limit = format_duration(self._patience.max_outage_s)
+        reason = self.outage or "the last question is not answered yet"
         self.end(
             ServiceUnavailable(
-                f"no good answer for {limit}, the longest outage: {self.outage}",
+                f"no good answer for {limit}, the longest outage: {reason}",
                 hint="a longer --max-outage sits out more",
             )
         )
@@ -205,15 +213,13 @@ class _Wait:
             self.end(error)
         self.due_s = now_s + max(pause_s, wanted_s)
 
-    def _no_news(self, error: DlftaskError, asked_s: float, now_s: float) -> None:
+    def _no_news(self, error: DlftaskError, now_s: float) -> None:
         passing = isinstance(error, ServiceUnavailable) or (
             isinstance(error, SenselessAnswer) and error.transient
         )
         if not passing:
             self.end(error)
             return
-        if self.outage is None:
-            self.outage_began_s = asked_s
         self.outage = error
         self.due_s = now_s + self._patience.pause_s(now_s - self._began_s)
         # However long the interval: a single lost answer does not end a wait.
@@ -249,32 +255,43 @@ class _Outages:
     def __init__(self, note: Callable[[str], None], max_outage_s: float) -> None:
         self._note = note
         self._max_outage_s = max_outage_s
-        self._lost: dict[str, _Wait] = {}
+        self._silent: dict[str, _Wait] = {}
+        self._lost: set[str] = set()
         self._began_s = 0.0
 
     @property
     def next_limit_s(self) -> float:
-        began = (wait.outage_began_s for wait in self._lost.values())
+        began = (wait.outage_began_s for wait in self._silent.values())
         return min(began, default=float("inf")) + self._max_outage_s
 
     def too_long(self, now_s: float) -> list[_Wait]:
         return [
             wait
-            for wait in self._lost.values()
+            for wait in self._silent.values()
             if wait.outage_began_s + self._max_outage_s <= now_s
         ]
 
+    def may_begin(self, wait: _Wait, now_s: float) -> None:
+        """A question is asked: should no good answer come, the outage began now."""
+        if wait.answered and wait.task_id not in self._silent:
+            wait.outage_began_s = now_s
+            self._silent[wait.task_id] = wait
+
     def follow(self, wait: _Wait, now_s: float) -> None:
         """Take note of what has become of a task."""
+        if wait.outage is None or wait.settled:
+            self._silent.pop(wait.task_id, None)
         if wait.outage is not None and not wait.settled:
             if not self._lost:
                 self._began_s = wait.outage_began_s
                 limit = format_duration(self._max_outage_s)
                 self._note(f"no news: {wait.outage}; asking on, for {limit} at most")
-            self._lost[wait.task_id] = wait
-        elif self._lost.pop(wait.task_id, None) and not self._lost and wait.outage is None:
-            lasted = format_duration(now_s - self._began_s)
-            self._note(f"news again: the service answers, after an outage of {lasted}")
+            self._lost.add(wait.task_id)
+        elif wait.task_id in self._lost:
+            self._lost.remove(wait.task_id)
+            if not self._lost and wait.outage is None:
+                lasted = format_duration(now_s - self._began_s)
+                self._note(f"news again: the service answers, after an outage of {lasted}")
 
 
 def _out_of_time(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from dlftask.client import Client
 from dlftask.complaints import say_error
 from dlftask.errors import (
+    ConfigurationError,
     ExitStatus,
     Interrupted,
     SenselessAnswer,
@@ -128,16 +129,17 @@ def _follow(
         # What was imported stays; what each question leaves behind does not.
         gc.freeze()
         gc.enable()
-    view = _view(command, settings, streams, query)
+    view: View = _NoView()
     snapshots = {task_id: Snapshot(task_id) for task_id in command.task_ids}
     try:
+        view = _view(command, settings, streams, query)
         news = client.follow(command.task_ids, patience, note=view.note, tick_s=view.tick_s)
         for changed in news:
             snapshots.update((snapshot.task_id, snapshot) for snapshot in changed)
             if changed:
                 view.show(changed)
             view.tick()
-    except Interrupted:
+    except (Interrupted, ConfigurationError):
         view.close()
         if settings.wait and not settings.quiet:
             left = [snapshot for snapshot in snapshots.values() if not snapshot.settled]

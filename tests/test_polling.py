@@ -253,6 +253,20 @@ def test_an_outage_ends_the_wait_in_the_middle_of_a_request() -> None:
     assert not crew.under_way
 
 
+def test_the_first_question_without_an_answer_is_not_waited_for_beyond_the_limit() -> None:
+    def script(task_id: str, now: float) -> tuple[Outcome, float]:
+        slow = task_id == "a" and now > 1000
+        return (down if slow else task(task_id, "RUNNING"), 60.0 if slow else 0.0)
+
+    crew = Asked(script)
+    found = wait(crew, "a", "b", max_outage_s=12.0, timeout_s=20.0)
+    assert found["a"].exit_status(strict=False) is ExitStatus.UNAVAILABLE
+    assert "12s" in str(found["a"].error)
+    assert isinstance(found["b"].error, WaitTimedOut)
+    assert crew.moments("a") == [0, 1]
+    assert len(crew.moments("b")) == 20
+
+
 def test_a_single_lost_answer_ends_no_wait_however_long_the_interval() -> None:
     crew = Asked(in_order("RUNNING", down, "SUCCESSFUL"))
     assert wait(crew, interval_s=600.0, max_outage_s=300.0)["a"].error is None
