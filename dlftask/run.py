@@ -85,9 +85,12 @@ def run(command: Command, settings: Settings, streams: Streams) -> ExitStatus:
 @contextmanager
 def _client(settings: Settings, streams: Streams) -> Iterator[Client]:
     """A client of the service that is meant; of an embedded one for ``--demo``."""
-    trace = streams.say if settings.debug else None
+
+    def trace(text: str) -> None:
+        streams.say("\n".join(visible(line) for line in text.splitlines()))
+
     if not settings.demo:
-        with Client(settings=settings, trace=trace) as client:
+        with Client(settings=settings, trace=trace if settings.debug else None) as client:
             yield client
         return
     from dlftask.simulator import Simulator
@@ -101,7 +104,7 @@ def _client(settings: Settings, streams: Streams) -> Iterator[Client]:
             origins={"endpoint": "--demo"},
             environ=simulator.environment(),
         )
-        with Client(settings=embedded, trace=trace) as client:
+        with Client(settings=embedded, trace=trace if settings.debug else None) as client:
             yield client
 
 
@@ -172,7 +175,8 @@ def _view(command: Command, settings: Settings, streams: Streams, query: "Query 
         from dlftask.output.lines import JsonlView
 
         return JsonlView(ids, streams, query=query)
-    if command.watches and settings.output == "tree" and streams.can_redraw:
+    # A trace between the frames would tear them apart: with one, a terminal gets lines too.
+    if command.watches and settings.output == "tree" and streams.can_redraw and not settings.debug:
         from dlftask.output.live import LiveView
 
         return LiveView(ids, streams, utc=utc, compact=settings.compact)
