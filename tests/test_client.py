@@ -1,0 +1,124 @@
+"""The Python API, against the simulator."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+import dlftask
+from dlftask import (
+    Client,
+    ConfigurationError,
+    CredentialsRefused,
+    ServiceUnavailable,
+    Status,
+    TaskNotFound,
+    WaitTimedOut,
+)
+from dlftask.simulator import Fault, Simulator
+
+SUCCESSFUL = "008aae2e675d3bcb01675d3c66f20000"
+FAILED = "008aae2e675d3bcb01675d3e6b960004"
+
+
+@pytest.fixture
+def simulator() -> Iterator[Simulator]:
+    with Simulator(speed=20.0) as running:
+        yield running
+
+
+@pytest.fixture
+def client(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
+    for name, value in simulator.environment().items():
+        monkeypatch.setenv(name, value)
+    with Client() as made:
+        yield made
+
+
+def test_the_exported_names_are_these() -> None:
+    assert dlftask.__all__ == [
+        "Client",
+        "ConfigurationError",
+        "CredentialsRefused",
+        "DlftaskError",
+        "ExitStatus",
+        "SenselessAnswer",
+        "ServiceUnavailable",
+        "Snapshot",
+        "Status",
+        "Subtask",
+        "Task",
+        "TaskNotFound",
+        "WaitTimedOut",
+    ]
+    assert all(getattr(dlftask, name).__name__ == name for name in dlftask.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'nope'"):
+        dlftask.nope  # noqa: B018 - asking is the point
+
+
+def test_get_gives_the_task_as_it_is_now(client: Client) -> None:
+    task = client.get(FAILED)
+    assert task.status == Status.FAILED
+    assert task.message == "Failed to read the OBS file obs://aaaaa/traffic2.zip. "
+
+
+def test_a_failed_task_is_an_answer_and_no_exception(client: Client, simulator: Simulator) -> None:
+    task = client.wait(simulator.start_import("obs://b/fail.zip"), interval=0.05)
+    assert task.status == Status.FAILED
+    assert any(part.status == Status.FAILED for part in task.subtasks)
+
+
+def test_watch_gives_each_change_of_each_task(client: Client, simulator: Simulator) -> None:
+    running = simulator.start_import("obs://b/jobs.zip")
+    snapshots = list(client.watch([SUCCESSFUL, running, "nope"], interval=0.05))
+    last = {snapshot.task_id: snapshot for snapshot in snapshots}
+    assert all(snapshot.settled for snapshot in last.values())
+    assert isinstance(last["nope"].error, TaskNotFound)
+    assert last[running].task is not None
+    assert last[running].task.status == Status.SUCCESSFUL
+    assert len([s for s in snapshots if s.task_id == running]) > 3
+
+
+def test_what_goes_wrong_is_raised(client: Client, simulator: Simulator) -> None:
+    with pytest.raises(TaskNotFound, match="does not exist"):
+        client.get("nope")
+    with pytest.raises(ConfigurationError, match="is no task ID"):
+        client.get("a/b")
+    with pytest.raises(CredentialsRefused), Client(token="wrong") as refused:
+        refused.get(SUCCESSFUL)
+    simulator.set_faults(Fault(status=503))
+    with pytest.raises(ServiceUnavailable) as caught:
+        client.get(SUCCESSFUL)
+    assert caught.value.http_status == 503
+
+
+def test_a_wait_has_an_end(client: Client, simulator: Simulator) -> None:
+    task_id = simulator.start_import("obs://b/big.zip")
+    simulator.set_faults(Fault(delay_s=30.0, after=1))
+    began_s = time.monotonic()
+    with pytest.raises(WaitTimedOut):
+        client.wait(task_id, timeout=0.5, interval=0.1)
+    assert time.monotonic() - began_s < 1.5
+
+
+def test_a_token_given_beats_the_environment_and_is_shown_nowhere(
+    simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DLFTASK_TOKEN", "wrong")
+    with Client(
+        endpoint=simulator.endpoint, project_id=simulator.project_id, token=simulator.token
+    ) as client:
+        assert client.get(SUCCESSFUL).status == Status.SUCCESSFUL
+        assert simulator.token not in repr(vars(client))
+
+
+def test_the_project_is_looked_up_once(simulator: Simulator) -> None:
+    with Client(
+        region="cn-north-4",
+        endpoint=simulator.endpoint,
+        iam_endpoint=simulator.iam_endpoint,
+        token=simulator.token,
+    ) as client:
+        list(client.watch([SUCCESSFUL, FAILED]))
+        client.get(SUCCESSFUL)
+    assert [r.path for r in simulator.requests].count("/v3/projects") == 1
