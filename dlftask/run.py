@@ -1,10 +1,13 @@
 """One run of a command: ask or wait, show it, print the result, earn an exit status."""
 
 import gc
+import os
 import shlex
+import signal
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from types import FrameType
 from typing import TYPE_CHECKING
 
 from dlftask.client import Client
@@ -153,6 +156,14 @@ def _follow(
     return list(snapshots.values())
 
 
+def _suspend(_signal_number: int, _frame: FrameType | None) -> None:
+    """Ctrl-Z: the shell that comes back gets its cursor; ``fg`` goes on where the wait was."""
+    # Not through the streams: this may have come in the middle of one of their writes.
+    os.write(1, b"\x1b[?7h\x1b[?25h")
+    os.kill(os.getpid(), signal.SIGSTOP)
+    os.write(1, b"\x1b[?25l")
+
+
 class _NoView:
     """Nothing is shown: a plain ``get``, and ``--quiet``."""
 
@@ -179,6 +190,7 @@ def _view(command: Command, settings: Settings, streams: Streams, query: "Query 
     if command.watches and settings.output == "tree" and streams.can_redraw and not settings.debug:
         from dlftask.output.live import LiveView
 
+        signal.signal(signal.SIGTSTP, _suspend)
         return LiveView(ids, streams, utc=utc, compact=settings.compact)
     if command.watches and settings.output == "tree":
         from dlftask.output.lines import ChangesView
