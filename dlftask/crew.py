@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
-from queue import Empty, SimpleQueue
+from queue import Empty, Queue, SimpleQueue
 
 from dlftask.errors import DlftaskError
 from dlftask.polling import Answer
@@ -32,7 +32,9 @@ class Crew:
         self._size = size
         self._hired = 0
         self._waiting: SimpleQueue[_Question | None] = SimpleQueue()
-        self._done: SimpleQueue[_Question] = SimpleQueue()
+        # Not a SimpleQueue: a signal whose handler outlasts the timeout (Ctrl-Z) makes one wait for
+        # ever.
+        self._done: Queue[_Question] = Queue()
         self._under_way: dict[str, _Question] = {}
 
     @property

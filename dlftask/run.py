@@ -159,7 +159,7 @@ def _follow(
 def _suspend(_signal_number: int, _frame: FrameType | None) -> None:
     """Ctrl-Z: the shell that comes back gets its cursor; ``fg`` goes on where the wait was."""
     # Not through the streams: this may have come in the middle of one of their writes.
-    os.write(1, b"\x1b[?7h\x1b[?25h")
+    os.write(1, b"\r\x1b[J\x1b[?7h\x1b[?25h")
     os.kill(os.getpid(), signal.SIGSTOP)
     os.write(1, b"\x1b[?25l")
 
