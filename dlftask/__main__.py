@@ -79,9 +79,10 @@ def _hold_closed_streams() -> None:
 
 
 def _interrupt(signal_number: int, _frame: FrameType | None) -> None:
-    # The first one is enough: a second must not break into saying goodbye.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    # The first one is enough: a second must not break into saying goodbye. Not SIG_IGN: of a
+    # second one that came with the first, Python would print a traceback.
+    signal.signal(signal.SIGINT, lambda *_: None)
+    signal.signal(signal.SIGTERM, lambda *_: None)
     # Nothing holds the end up: neither a reader that does not read what is said last, nor a
     # finalizer, in which an exception is lost.
     signal.signal(signal.SIGALRM, lambda *_: os._exit(128 + signal_number))

@@ -1,0 +1,311 @@
+"""SIGINT and SIGTERM end a run within a second, in the middle of anything."""
+
+import os
+import pty
+import re
+import select
+import shlex
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from fcntl import ioctl
+from pathlib import Path
+from typing import IO, Self
+
+import pyte
+import pytest
+
+from dlftask.simulator import Fault, Simulator
+from tests.cli import DLFTASK, environment, run_dlftask
+
+PROJECT = {"DLFTASK_PROJECT_ID": "b384b9e9ab9b4ee8994c8633aabc9505", "DLFTASK_TOKEN": "secret"}
+LIMIT_S = 1.0
+
+
+@pytest.fixture
+def simulator() -> Iterator[Simulator]:
+    with Simulator() as running:
+        yield running
+
+
+class Running:
+    """A run under way; both of its streams are files, unless others are given."""
+
+    def __init__(
+        self,
+        *args: str,
+        env: dict[str, str],
+        stdin: int | None = None,
+        stdout: int | None = None,
+        stderr: int | None = None,
+    ) -> None:
+        self._stack = ExitStack()
+        home = Path(self._stack.enter_context(tempfile.TemporaryDirectory()))
+        self._out, self._err = (
+            self._stack.enter_context((Path(home) / name).open("w+b")) for name in ("out", "err")
+        )
+        self.process = subprocess.Popen(
+            [*DLFTASK, *args],
+            env=environment(home, {"TERM": "xterm", **env}),
+            cwd=home,
+            stdin=subprocess.DEVNULL if stdin is None else stdin,
+            stdout=self._out if stdout is None else stdout,
+            stderr=self._err if stderr is None else stderr,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        self._stack.close()
+
+    @property
+    def stdout(self) -> str:
+        return self._read(self._out)
+
+    @property
+    def stderr(self) -> str:
+        return self._read(self._err)
+
+    def _read(self, file: IO[bytes]) -> str:
+        # Not seek: the process shares the file's position.
+        return os.pread(file.fileno(), 1_000_000, 0).decode()
+
+    def until(self, happened: Callable[[], object], within_s: float = 20.0) -> None:
+        limit = time.monotonic() + within_s
+        while not happened():
+            assert self.process.poll() is None, f"ended too soon: {self.stdout}{self.stderr}"
+            assert time.monotonic() < limit, f"did not happen: {self.stdout}{self.stderr}"
+            time.sleep(0.02)
+
+    def end(self, *numbers: signal.Signals, gap_s: float = 0.0) -> int:
+        """Send these signals; the exit status, which must come within a second."""
+        began = time.monotonic()
+        for number in numbers:
+            self.process.send_signal(number)
+            time.sleep(gap_s)
+        status = self.process.wait(20)
+        took = time.monotonic() - began
+        assert took < LIMIT_S, f"took {took:.2f}s"
+        assert "Traceback" not in self.stderr
+        assert "Exception ignored" not in self.stderr
+        return status
+
+
+both = pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["INT", "TERM"]
+)
+
+
+@both
+def test_in_the_middle_of_a_sleep(
+    simulator: Simulator, number: signal.Signals, status: int
+) -> None:
+    task_id = simulator.start_import()
+    args = ["get", "--wait", "--interval", "1h", "-o", "json", task_id]
+    with Running(*args, env=simulator.environment()) as run:
+        run.until(lambda: "RUNNING" in run.stderr)
+        assert run.end(number) == status
+        assert run.stdout == ""
+        lines = run.stderr.splitlines()
+        assert all(line.startswith("dlftask: ") for line in lines)
+        assert re.fullmatch(f"dlftask: task {task_id}: RUNNING(, .*)?", lines[-2])
+        assert lines[-1].endswith(f"dlftask get --wait --interval 1h --output json {task_id}")
+
+
+def test_the_command_that_it_says_resumes_the_wait(simulator: Simulator) -> None:
+    simulator.speed = 2.0
+    ids = [simulator.start_import(), "-dash", "008aae2e675d3bcb01675d3c66f20000"]
+    args = ["watch", "--interval", "200ms", "--utc", "--", *ids]
+    with Running(*args, env=simulator.environment()) as run:
+        run.until(lambda: f"RUNNING    task    {ids[0]}" in run.stdout)
+        run.until(lambda: len(simulator.requests) > 5)  # the others have ended
+        assert run.end(signal.SIGINT) == 130
+        said = run.stderr.splitlines()[-1].partition(" dlftask ")[2]
+    words = shlex.split(said)
+    assert words == ["watch", "--interval", "200ms", "--utc", ids[0]]
+    resumed = run_dlftask(*words, env=simulator.environment())
+    assert resumed.returncode == 0
+    assert f"SUCCESSFUL task    {ids[0]}" in resumed.stdout.splitlines()[-1]
+
+
+@both
+def test_in_a_read_from_a_silent_server(
+    simulator: Simulator, number: signal.Signals, status: int
+) -> None:
+    simulator.set_faults(Fault(delay_s=60))
+    with Running("get", "x", env=simulator.environment()) as run:
+        run.until(lambda: simulator.requests)
+        assert run.end(number) == status
+        assert (run.stdout, run.stderr) == ("", "")
+
+
+def test_in_a_read_of_one_byte_a_second(simulator: Simulator) -> None:
+    simulator.set_faults(Fault(trickle=1, headers=True))
+    with Running("watch", "x", env=simulator.environment()) as run:
+        run.until(lambda: simulator.requests)
+        assert run.end(signal.SIGINT) == 130
+        assert "dlftask: task x: no answer yet" in run.stderr
+
+
+@contextmanager
+def black_hole() -> Iterator[str]:
+    """An endpoint to which every connection hangs: a listener's queue that is full."""
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.socket())
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(4):
+            waiting = stack.enter_context(socket.socket())
+            waiting.settimeout(0)
+            waiting.connect_ex(listener.getsockname())
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+def is_connecting(process_id: int, port: int) -> bool:
+    """Whether a process has a connection to a port in the state SYN_SENT."""
+    table = Path(f"/proc/{process_id}/net/tcp").read_text().splitlines()[1:]
+    inodes = {
+        row[9]
+        for row in map(str.split, table)
+        if row[2].endswith(f":{port:04X}") and row[3] == "02"
+    }
+    handles = Path(f"/proc/{process_id}/fd").iterdir()
+    links = {str(handle.readlink()) for handle in handles if handle.is_symlink()}
+    return any(f"socket:[{inode}]" in links for inode in inodes)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a connection that hangs is made by Linux")
+def test_in_a_connect_that_hangs() -> None:
+    with black_hole() as endpoint:
+        port = int(endpoint.rpartition(":")[2])
+        args = ["watch", "--connect-timeout", "60s", "x"]
+        with Running(*args, env={**PROJECT, "DLFTASK_ENDPOINT": endpoint}) as run:
+            run.until(lambda: is_connecting(run.process.pid, port))
+            assert run.end(signal.SIGINT) == 130
+            assert run.stdout == ""
+            assert "dlftask: task x: no answer yet" in run.stderr
+
+
+@both
+def test_while_standard_input_is_read(number: signal.Signals, status: int) -> None:
+    reading, writing = os.pipe()
+    with os.fdopen(reading), os.fdopen(writing, "wb", buffering=0) as typed:
+        environ = {**PROJECT, "DLFTASK_ENDPOINT": "http://127.0.0.1:9"}
+        with Running("watch", "-", env=environ, stdin=reading) as run:
+            typed.write(b"008aae2e675d3bcb01675d3c66f20000\n")
+            # Once what was typed is gone, it waits for more.
+            run.until(lambda: not select.select([reading], [], [], 0)[0])
+            assert run.end(number) == status
+            assert (run.stdout, run.stderr) == ("", "")
+
+
+def test_at_any_moment_of_the_start(simulator: Simulator) -> None:
+    """Swept over the start: the interpreter's own first moments are not ours to answer for."""
+    task_id = simulator.start_import()
+    args = ["get", "-w", "--debug", task_id]
+    ready = "import dlftask.__main__ as m; print(flush=True); m.run()"
+    for delay_s in [n / 40 for n in range(16)]:
+        process = subprocess.Popen(
+            [sys.executable, "-c", ready, *args],
+            env={**environment(Path("/nonexistent")), **simulator.environment()},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(delay_s + 0.005)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=20)
+        assert (process.returncode, out) == (130, ""), (delay_s, err)
+        assert "Traceback" not in err
+        assert "Exception ignored" not in err
+
+
+@pytest.mark.parametrize("gap_s", [0.0, 0.001, 0.01])
+def test_a_second_signal_at_once_changes_nothing(simulator: Simulator, gap_s: float) -> None:
+    task_id = simulator.start_import()
+    with Running("watch", task_id, env=simulator.environment()) as run:
+        run.until(lambda: "RUNNING" in run.stdout)
+        numbers = [signal.SIGINT, signal.SIGINT, signal.SIGTERM, signal.SIGINT]
+        assert run.end(*numbers, gap_s=gap_s) in (130, 143)
+        assert f"dlftask watch {task_id}" in run.stderr
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_while_a_reader_does_not_read(simulator: Simulator, stream: str) -> None:
+    reading, writing = os.pipe()
+    with os.fdopen(reading), os.fdopen(writing, "wb"):
+        os.set_blocking(writing, False)
+        try:
+            while os.write(writing, b"x" * 4096):
+                pass
+        except BlockingIOError:
+            os.set_blocking(writing, True)
+        args = ["watch", simulator.start_import()]
+        if stream == "stderr":
+            args = ["get", "-w", *args[1:]]
+        given = {stream: writing}
+        with Running(*args, env=simulator.environment(), **given) as run:
+            run.until(lambda: simulator.requests)
+            time.sleep(0.5)
+            assert run.end(signal.SIGINT) == 130
+
+
+def test_quiet_ends_without_a_word(simulator: Simulator) -> None:
+    task_id = simulator.start_import()
+    with Running("watch", "-q", task_id, env=simulator.environment()) as run:
+        run.until(lambda: simulator.requests)
+        time.sleep(0.2)
+        assert run.end(signal.SIGTERM) == 143
+        assert (run.stdout, run.stderr) == ("", "")
+
+
+@pytest.mark.parametrize("tasks", [1, 300], ids=["one task", "many tasks"])
+@both
+def test_in_a_redraw_the_cursor_comes_back(
+    simulator: Simulator, number: signal.Signals, status: int, tasks: int
+) -> None:
+    ids = [simulator.start_import("obs://a/big.zip") for _ in range(tasks)]
+    master, slave = pty.openpty()
+    ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    screen = pyte.Screen(80, 24)
+    emulator = pyte.ByteStream(screen)
+
+    def read() -> None:
+        while select.select([master], [], [], 0)[0]:
+            try:
+                emulator.feed(os.read(master, 65536))
+            except OSError:  # nobody holds the other end any more
+                return
+
+    def drawn() -> bool:
+        read()
+        return bool(screen.cursor.hidden) and "elapsed" in "".join(screen.display)
+
+    try:
+        args = ["watch", "--interval", "100ms", *ids]
+        with Running(*args, env=simulator.environment(), stdout=slave, stdin=slave) as run:
+            os.close(slave)
+            run.until(drawn)
+            assert run.end(number) == status
+            read()
+            assert not screen.cursor.hidden
+            # What was drawn is gone, and no result is printed.
+            assert "".join(screen.display).strip() == ""
+            lines = run.stderr.splitlines()
+            assert sum(line.startswith("dlftask: task ") for line in lines) == tasks
+            assert "dlftask watch" in lines[-1]
+    finally:
+        os.close(master)
