@@ -1,0 +1,423 @@
+"""The TAB key, pressed in the real shells on a pseudo-terminal.
+
+A shell that is not installed is skipped; with ``DLFTASK_TEST_ALL`` set that is a failure.
+"""
+
+import os
+import re
+import shutil
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Self
+
+import pexpect
+import pyte
+import pytest
+
+from dlftask.settings import AUTH_METHODS, COLORS, OUTPUTS
+
+SCRIPTS = Path(__file__).parent.parent / "completions"
+SHELLS = ("bash", "zsh", "fish")
+PATIENCE_S = 20.0
+# Ends a line that TAB was pressed in: the shell says what the line has become, and empties it.
+CLEAR_SCREEN = "\x0c"
+SAY_LINE = "\x07"
+SAID_LINE = re.compile(rb"\x1d(.*?)\x1e", re.DOTALL)
+COLUMNS = 120
+# Of two, no shell puts two beside each other on a screen that wide.
+NEWEST, MIDDLE, OLDEST = ("c" + "3" * 63, "a" + "1" * 63, "b" + "2" * 63)
+
+BASH_RC = """
+PS1='ready> '
+bind 'set enable-bracketed-paste off'
+bind 'set completion-query-items 0'
+bind 'set page-completions off'
+bind 'set bell-style none'
+bind 'set show-all-if-ambiguous on'
+_say_line() { printf '\\035%s\\036' "$READLINE_LINE"; READLINE_LINE=''; READLINE_POINT=0; }
+bind -x '"\\C-g": _say_line'
+set -u
+"""
+ZSH_RC = """
+PS1='ready> '
+unsetopt beep prompt_sp
+autoload -Uz compinit
+compinit -u -D
+_say_line() { printf '\\035%s\\036' "$BUFFER"; BUFFER=''; zle -Rc; }
+zle -N _say_line
+bindkey '^G' _say_line
+LISTMAX=9999
+setopt nounset
+"""
+FISH_RC = """
+set -g fish_greeting
+set -g fish_autosuggestion_enabled 0
+function fish_prompt; printf 'ready> '; end
+function _say_line; printf '\\035%s\\036' (commandline | string collect); commandline ''; end
+bind \\cg _say_line
+"""
+
+
+class _Screen(pyte.Screen):
+    """A terminal that answers: a shell may ask it what it is, and wait for that."""
+
+    child: "pexpect.spawn[bytes]"
+
+    def write_process_input(self, data: str) -> None:
+        self.child.send(data)
+
+
+class Shell:
+    """A shell with the completion script where its users have it, on a terminal."""
+
+    def __init__(self, name: str, folder: Path, **environment: str) -> None:
+        self.name = name
+        self.folder = folder
+        self.recent = folder / "state" / "dlftask" / "recent"
+        self.marks = folder / "marks"
+        self._screen = _Screen(COLUMNS, 60)
+        self._terminal = pyte.ByteStream(self._screen)
+        self._unread = b""
+        self.text = ""
+        self._child = self._screen.child = self._start(environment)
+        self._wait_for_text("ready>")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._child.close(force=True)
+
+    def _start(self, extra: dict[str, str]) -> "pexpect.spawn[bytes]":
+        program = find_shell(self.name)
+        programs = self.folder / "programs"
+        programs.mkdir()
+        for command in ("python", "python3", "dlftask"):
+            shim = programs / command
+            shim.write_text(f'#!/bin/sh\necho "$0" >>"{self.marks}"\n')
+            shim.chmod(stat.S_IRWXU)
+        config = self.folder / "config"
+        (config / "fish" / "completions").mkdir(parents=True)
+        # Else fish reads all manual pages, by a Python program of its own, when it first starts.
+        (self.folder / "data" / "fish" / "generated_completions").mkdir(parents=True)
+        environment = {
+            "HOME": str(self.folder),
+            "LC_ALL": "C.UTF-8",
+            "PATH": f"{programs}:/usr/local/bin:/usr/bin:/bin",
+            "TERM": "xterm",
+            "XDG_CONFIG_HOME": str(config),
+            "XDG_DATA_HOME": str(self.folder / "data"),
+            "XDG_STATE_HOME": str(self.folder / "state"),
+            "ZDOTDIR": str(config),
+            **extra,
+        }
+        if self.name == "bash":
+            (config / "bashrc").write_text(BASH_RC + f"source '{SCRIPTS / 'dlftask.bash'}'\n")
+            arguments = ["--noprofile", "--rcfile", str(config / "bashrc"), "-i"]
+        elif self.name == "zsh":
+            (config / ".zshrc").write_text(f"fpath=('{SCRIPTS}' $fpath)\n{ZSH_RC}")
+            arguments = ["-d", "-i"]
+        else:
+            (config / "fish" / "config.fish").write_text(FISH_RC)
+            shutil.copy(SCRIPTS / "dlftask.fish", config / "fish" / "completions")
+            arguments = ["-i"]
+        return pexpect.spawn(
+            program,
+            arguments,
+            env=environment,
+            cwd=str(self.folder),
+            dimensions=(60, COLUMNS),
+        )
+
+    @property
+    def offered(self) -> list[str]:
+        """The words on the screen below the line."""
+        return " ".join(self.text.splitlines()[1:]).split()
+
+    def remember(self, *task_ids: str) -> None:
+        """Make these the IDs last asked for, newest first."""
+        self.recent.parent.mkdir(parents=True, exist_ok=True)
+        self.recent.write_text("".join(f"{task_id}\n" for task_id in task_ids))
+
+    def type(self, keys: str) -> str:
+        """What the line has become after these keys; ``text`` is the screen at that moment."""
+        self._child.send(CLEAR_SCREEN + keys + SAY_LINE)
+        deadline = time.monotonic() + PATIENCE_S
+        while not (said := SAID_LINE.search(self._unread)):
+            self._read(deadline)
+        self._terminal.feed(self._unread[: said.start()])
+        self.text = self._text()
+        self._unread = self._unread[said.end() :]
+        return said[1].decode()
+
+    def _wait_for_text(self, text: str) -> None:
+        deadline = time.monotonic() + PATIENCE_S
+        while text not in self._text():
+            self._read(deadline)
+            self._terminal.feed(self._unread)
+            self._unread = b""
+
+    def _read(self, deadline: float) -> None:
+        try:
+            left_s = max(0.0, deadline - time.monotonic())
+            self._unread += self._child.read_nonblocking(65536, timeout=left_s)
+        except (pexpect.TIMEOUT, pexpect.EOF):
+            pytest.fail(f"the shell says no more: {self._text()}{self._unread!r}", pytrace=False)
+
+    def _text(self) -> str:
+        return "\n".join(line.rstrip() for line in self._screen.display).rstrip()
+
+
+def find_shell(name: str) -> str:
+    program = shutil.which(name)
+    if program is None:
+        if os.environ.get("DLFTASK_TEST_ALL"):
+            pytest.fail(f"{name} is not installed")
+        pytest.skip(f"{name} is not installed")
+    return program
+
+
+@pytest.fixture(scope="module", params=SHELLS)
+def started(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Shell]:
+    with Shell(request.param, tmp_path_factory.mktemp(request.param)) as shell:
+        yield shell
+
+
+@pytest.fixture
+def shell(started: Shell) -> Iterator[Shell]:
+    shutil.rmtree(started.folder / "state", ignore_errors=True)
+    yield started
+    assert not started.marks.exists(), "TAB started a program"
+
+
+def test_the_scripts_are_up_to_date(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, SCRIPTS / "generate.py", tmp_path], check=True)
+    for name in ("dlftask.bash", "_dlftask", "dlftask.fish"):
+        assert (SCRIPTS / name).read_text() == (tmp_path / name).read_text(), (
+            "run: python completions/generate.py"
+        )
+
+
+@pytest.mark.parametrize(
+    ("line", "finished"),
+    [
+        ("dlftask g", "dlftask get"),
+        ("dlftask w", "dlftask watch"),
+        ("dlftask --v", "dlftask --version"),
+        ("dlftask get --wa", "dlftask get --wait"),
+        ("dlftask get --ou", "dlftask get --output"),
+        ("dlftask watch --proj", "dlftask watch --project-id"),
+        ("dlftask watch -o ju", "dlftask watch -o junit"),
+        ("dlftask get --output ju", "dlftask get --output junit"),
+        ("dlftask get --output=ju", "dlftask get --output=junit"),
+        ("dlftask get -oju", "dlftask get -ojunit"),
+        ("dlftask get -wqo ju", "dlftask get -wqo junit"),
+        ("dlftask get --color al", "dlftask get --color always"),
+        ("dlftask get --color=ne", "dlftask get --color=never"),
+        ("dlftask get --auth ag", "dlftask get --auth agency"),
+        ("dlftask watch --timeout ", "dlftask watch --timeout none"),
+        ("dlftask watch --interval ", "dlftask watch --interval auto"),
+        ("dlftask get --token-file con", "dlftask get --token-file config/"),
+        ("dlftask get --ca-bundle=con", "dlftask get --ca-bundle=config/"),
+        ("dlftask get --strict -o tree b", f"dlftask get --strict -o tree {OLDEST}"),
+        ("dlftask get -o tree --output=json --strict b", None),
+        ("dlftask get > con", "dlftask get > config/"),
+    ],
+)
+def test_tab_finishes_a_word(shell: Shell, line: str, finished: str | None) -> None:
+    shell.remember(NEWEST, MIDDLE, OLDEST)
+    finished = finished or line[:-1] + OLDEST
+    assert shell.type(line + "\t").rstrip(" =") == finished
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("dlftask ", ("get", "watch")),
+        ("dlftask -", ("--version", "-h", "--help")),
+        ("dlftask get -o ", OUTPUTS),
+        ("dlftask get --color ", COLORS),
+        ("dlftask watch --auth ", AUTH_METHODS),
+    ],
+)
+def test_tab_lists_words(shell: Shell, line: str, words: tuple[str, ...]) -> None:
+    shell.type(line + "\t")
+    assert set(words) <= set(shell.offered)
+
+
+@pytest.mark.parametrize("command", ["get", "watch"])
+def test_tab_lists_every_option_that_the_help_names(shell: Shell, command: str) -> None:
+    run = [sys.executable, "-m", "dlftask", command, "--help"]
+    text = subprocess.run(run, check=True, capture_output=True, text=True).stdout
+    names = set(re.findall(r"^  +(?:-\w, )?(--[a-z-]+)", text, re.MULTILINE))
+    assert len(names) > 20
+    shell.type(f"dlftask {command} -\t")
+    assert {word for word in shell.offered if re.fullmatch("--[a-z-]+", word)} - {"--"} == names
+
+
+@pytest.mark.parametrize("started", ["zsh", "fish"], indirect=True)
+def test_options_and_commands_are_described(shell: Shell) -> None:
+    shell.type("dlftask get -\t")
+    assert "Poll until every task has left RUNNING" in shell.text
+    shell.type("dlftask \t")
+    assert "Watch tasks while they run, until each has left RUNNING" in shell.text
+
+
+def ids_on(shell: Shell) -> list[str]:
+    return [word for word in shell.offered if len(word) == len(NEWEST)]
+
+
+@pytest.mark.parametrize("line", ["dlftask get ", "dlftask watch --strict ", "dlftask get -- "])
+def test_task_ids_are_offered_newest_first(shell: Shell, line: str) -> None:
+    shell.remember(NEWEST, MIDDLE, OLDEST)
+    shell.type(line + "\t")
+    assert ids_on(shell) == [NEWEST, MIDDLE, OLDEST]
+
+
+def test_a_task_id_on_the_line_is_not_offered_again(shell: Shell) -> None:
+    shell.remember(NEWEST, "before", MIDDLE, OLDEST)
+    shell.type("dlftask get before \t")
+    assert ids_on(shell) == [NEWEST, MIDDLE, OLDEST]
+    assert "before" not in shell.offered
+
+
+# fish does not tell a completion what stands behind the cursor.
+@pytest.mark.parametrize("started", ["bash", "zsh"], indirect=True)
+def test_a_task_id_behind_the_cursor_is_not_offered_again(shell: Shell) -> None:
+    shell.remember(NEWEST, MIDDLE, "behind", OLDEST)
+    back_to_the_gap = "\x02" * len(" behind")
+    shell.type(f"dlftask get  behind{back_to_the_gap}\t")
+    assert ids_on(shell) == [NEWEST, MIDDLE, OLDEST]
+    assert "behind" not in shell.offered
+
+
+@pytest.mark.parametrize("started", ["bash", "zsh"], indirect=True)
+def test_what_stands_before_the_cursor_counts(shell: Shell) -> None:
+    line = shell.type("dlftask get -o ju --utc" + "\x02" * len(" --utc") + "\t")
+    assert line.split() == ["dlftask", "get", "-o", "junit", "--utc"]
+
+
+def test_after_two_dashes_there_are_task_ids_only(shell: Shell) -> None:
+    shell.remember("--odd-id", NEWEST)
+    assert shell.type("dlftask get -- --o\t").rstrip() == "dlftask get -- --odd-id"
+    assert shell.type("dlftask get -- --s\t") == "dlftask get -- --s"
+    assert shell.type("dlftask get --od\t") == "dlftask get --od"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "dlftask get --region ",
+        "dlftask get --query ",
+        "dlftask watch -p ",
+        "dlftask get --profile=",
+        "dlftask other ",
+        "dlftask watch --wai",
+    ],
+)
+def test_where_nothing_is_known_nothing_is_offered(shell: Shell, line: str) -> None:
+    shell.remember(NEWEST, MIDDLE)
+    assert shell.type(line + "\t") == line
+    assert shell.text in just(line)
+
+
+def just(line: str) -> tuple[str, str]:
+    """A screen with nothing else on it; bash takes the line away before it runs a key's command."""
+    return ("", f"ready> {line}".rstrip())
+
+
+def _no_file(recent: Path) -> None:
+    shutil.rmtree(recent.parent)
+
+
+def _empty(recent: Path) -> None:
+    recent.touch()
+
+
+def _folder(recent: Path) -> None:
+    recent.mkdir()
+
+
+def _pipe_that_nobody_fills(recent: Path) -> None:
+    os.mkfifo(recent)
+
+
+def _file_where_the_folder_should_be(recent: Path) -> None:
+    recent.parent.rmdir()
+    recent.parent.touch()
+
+
+def _of_somebody_else(recent: Path) -> None:
+    recent.write_text(f"{NEWEST}\n")
+    recent.chmod(0)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        _no_file,
+        _empty,
+        _folder,
+        _pipe_that_nobody_fills,
+        _file_where_the_folder_should_be,
+        pytest.param(
+            _of_somebody_else,
+            marks=pytest.mark.skipif(os.geteuid() == 0, reason="root can read every file"),
+        ),
+    ],
+)
+def test_no_recent_task_is_no_reason_to_complain(
+    shell: Shell, make: Callable[[Path], None]
+) -> None:
+    shell.recent.parent.mkdir(parents=True)
+    make(shell.recent)
+    assert shell.type("dlftask get \t") == "dlftask get "
+    assert shell.text in just("dlftask get ")
+
+
+def test_only_what_is_a_task_id_is_offered(shell: Shell) -> None:
+    made = shell.folder / "made"
+    odd = [f"$(touch {made})", "`id`", "../x", "é" * 64, "a b", "\x1b[31mred", "", "x" * 129, "*"]
+    shell.remember(*odd)
+    shell.recent.write_bytes(
+        b"\xff\xfe\n" + shell.recent.read_bytes() + f"{NEWEST}\r\n{MIDDLE}\n{OLDEST}".encode()
+    )
+    shell.type("dlftask get \t")
+    assert [word for word in shell.offered if len(word) > 1][:1] == [NEWEST]
+    assert ids_on(shell) == [NEWEST, MIDDLE, OLDEST]
+    for text in ("touch", "id`", "../", "é", "red", "xx", "*"):
+        assert text not in shell.text
+    assert not made.exists()
+
+
+@pytest.mark.parametrize("name", SHELLS)
+@pytest.mark.parametrize("state_home", ["", "relative"])
+def test_the_state_folder_is_below_home_where_none_is_named(
+    name: str, state_home: str, tmp_path: Path
+) -> None:
+    with Shell(name, tmp_path, XDG_STATE_HOME=state_home) as shell:
+        shell.recent = tmp_path / ".local" / "state" / "dlftask" / "recent"
+        shell.remember(NEWEST)
+        assert shell.type("dlftask get c\t").rstrip() == f"dlftask get {NEWEST}"
+
+
+def test_a_program_that_is_started_leaves_its_mark(started: Shell) -> None:
+    started.type("dlftask\r")
+    assert started.marks.exists()
+    started.marks.unlink()
+
+
+@pytest.mark.parametrize("started", ["bash"], indirect=True)
+def test_bash_where_equals_signs_do_not_break_words(started: Shell) -> None:
+    started.type("COMP_WORDBREAKS=${COMP_WORDBREAKS//=}\r")
+    try:
+        assert started.type("dlftask get --output=ju\t") == "dlftask get --output=junit "
+        assert started.type("dlftask get --ca-bundle=con\t") == "dlftask get --ca-bundle=config "
+    finally:
+        started.type("COMP_WORDBREAKS+='='\r")
