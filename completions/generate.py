@@ -142,7 +142,9 @@ _dlftask() {
     elif [[ $ids_only ]]; then
         :
     elif [[ $cur == --*=* ]]; then
-        option=${cur%%=*} prefix=${cur%%=*}= cur=${cur#*=}
+        # One word in bash 3.2, which yet completes what follows the =; or = breaks no words.
+        option=${cur%%=*} cur=${cur#*=}
+        [[ $COMP_WORDBREAKS == *=* ]] || prefix=$option=
     elif [[ $cur =~ $short && -n ${BASH_REMATCH[3]} ]]; then
         option=-${BASH_REMATCH[2]} prefix=${BASH_REMATCH[1]} cur=${BASH_REMATCH[3]}
     fi
@@ -175,7 +177,7 @@ _dlftask_files() {
         return 0
     fi
     while IFS= read -r file; do
-        [[ ! $file ]] || COMPREPLY+=("$prefix$file")
+        [[ ! $file ]] || COMPREPLY+=("$prefix${file// /\\ }")
     done <<<"$(compgen -f -- "$cur")"
 }
 
