@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 MAX_NESTING = 64
 """Levels of nesting in an answer. A task has three; the JSON library's own limit is a crash."""
+_CONTAINERS = (dict, list)
 
 
 class Status(StrEnum):
@@ -150,7 +151,7 @@ def _check_nesting(value: object) -> None:
             child
             for parent in level
             for child in _children(parent)
-            if isinstance(child, dict | list)
+            if isinstance(child, _CONTAINERS)
         ]
         if not level:
             return

@@ -14,10 +14,11 @@ from dlftask.output.text import C0, CONTROLS, LINE_BREAKS, escaped, visible
 from dlftask.snapshot import Snapshot
 from dlftask.task import Subtask, Task
 
+# Patterns, not yet compiled: most runs need none of them.
 # JSON's own writer escapes C0 alone; the newlines of its indentation must stay.
-_JSON_CONTROL = re.compile(f"[{CONTROLS.removeprefix(C0)}{LINE_BREAKS}]")
-_SURROGATE = re.compile(r"[\ud800-\udfff]")
-_TSV_SPECIAL = re.compile(f"[{CONTROLS}{LINE_BREAKS}\\\\]")
+_JSON_CONTROL = f"[{CONTROLS.removeprefix(C0)}{LINE_BREAKS}]"
+_SURROGATE = r"[\ud800-\udfff]"
+_TSV_SPECIAL = f"[{CONTROLS}{LINE_BREAKS}\\\\]"
 _TSV_ESCAPES = {"\t": r"\t", "\n": r"\n", "\r": r"\r", "\\": r"\\"}
 
 
@@ -153,7 +154,9 @@ def _number(value: int | None) -> str:
 
 
 def _field(text: str | None) -> str:
-    return _TSV_SPECIAL.sub(_tsv_escaped, text) if text else ""
+    if not text or (text.isprintable() and "\\" not in text):
+        return text or ""
+    return re.sub(_TSV_SPECIAL, _tsv_escaped, text)
 
 
 def _tsv_escaped(match: re.Match[str]) -> str:
@@ -165,10 +168,12 @@ def _indented(value: Any) -> str:
 
 
 def _json_safe(text: str) -> str:
+    if text.isascii() and "\x7f" not in text:
+        return text
     # These characters stand inside strings alone, where JSON has an escape for each.
-    return _JSON_CONTROL.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+    return re.sub(_JSON_CONTROL, lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def _bare(text: str, *, terminal: bool) -> str:
     # A pipe gets the string itself; but no encoding has lone surrogates.
-    return visible(text) if terminal else _SURROGATE.sub(escaped, text)
+    return visible(text) if terminal else re.sub(_SURROGATE, escaped, text)

@@ -21,7 +21,8 @@ LINE_BREAKS = r"\u2028\u2029"
 """For a regex's brackets: what else some readers of lines take for the end of one."""
 
 _INVISIBLE = r"\xad\u180e\u200b\u2060-\u2065\u206a-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f"
-_DECEPTIVE = re.compile(f"[{CONTROLS}{LINE_BREAKS}{_INVISIBLE}]")
+# Not yet compiled: most runs do not need it.
+_DECEPTIVE = f"[{CONTROLS}{LINE_BREAKS}{_INVISIBLE}]"
 
 _SYMBOLS = {
     Status.SUCCESSFUL: "✓",
@@ -58,7 +59,7 @@ def escaped(match: re.Match[str]) -> str:
 def visible(text: str) -> str:
     """The text with each character that could be obeyed, or deceives, replaced by its escape."""
     # Whatever is replaced counts as unprintable for Python: the common case costs next to nothing.
-    return text if text.isprintable() else _DECEPTIVE.sub(escaped, text)
+    return text if text.isprintable() else re.sub(_DECEPTIVE, escaped, text)
 
 
 def symbol(status: str | None, *, unicode: bool) -> str:
