@@ -6,100 +6,29 @@ import re
 import select
 import shlex
 import signal
-import socket
 import struct
 import subprocess
 import sys
-import tempfile
 import termios
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
 from fcntl import ioctl
 from pathlib import Path
-from typing import IO, Self
 
 import pyte
 import pytest
 
 from dlftask.simulator import Fault, Simulator
-from tests.cli import DLFTASK, environment, run_dlftask
+from tests.cli import environment, run_dlftask
+from tests.running import Running, black_hole
 
 PROJECT = {"DLFTASK_PROJECT_ID": "b384b9e9ab9b4ee8994c8633aabc9505", "DLFTASK_TOKEN": "secret"}
-LIMIT_S = 1.0
 
 
 @pytest.fixture
 def simulator() -> Iterator[Simulator]:
     with Simulator() as running:
         yield running
-
-
-class Running:
-    """A run under way; both of its streams are files, unless others are given."""
-
-    def __init__(
-        self,
-        *args: str,
-        env: dict[str, str],
-        stdin: int | None = None,
-        stdout: int | None = None,
-        stderr: int | None = None,
-    ) -> None:
-        self._stack = ExitStack()
-        home = Path(self._stack.enter_context(tempfile.TemporaryDirectory()))
-        self._out, self._err = (
-            self._stack.enter_context((Path(home) / name).open("w+b")) for name in ("out", "err")
-        )
-        self.process = subprocess.Popen(
-            [*DLFTASK, *args],
-            env=environment(home, {"TERM": "xterm", **env}),
-            cwd=home,
-            stdin=subprocess.DEVNULL if stdin is None else stdin,
-            stdout=self._out if stdout is None else stdout,
-            stderr=self._err if stderr is None else stderr,
-        )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
-        self._stack.close()
-
-    @property
-    def stdout(self) -> str:
-        return self._read(self._out)
-
-    @property
-    def stderr(self) -> str:
-        return self._read(self._err)
-
-    def _read(self, file: IO[bytes]) -> str:
-        # Not seek: the process shares the file's position.
-        return os.pread(file.fileno(), 1_000_000, 0).decode()
-
-    def until(self, happened: Callable[[], object], within_s: float = 20.0) -> None:
-        limit = time.monotonic() + within_s
-        while not happened():
-            assert self.process.poll() is None, f"ended too soon: {self.stdout}{self.stderr}"
-            assert time.monotonic() < limit, f"did not happen: {self.stdout}{self.stderr}"
-            time.sleep(0.02)
-
-    def end(self, *numbers: signal.Signals, gap_s: float = 0.0) -> int:
-        """Send these signals; the exit status, which must come within a second."""
-        began = time.monotonic()
-        for number in numbers:
-            self.process.send_signal(number)
-            time.sleep(gap_s)
-        status = self.process.wait(20)
-        took = time.monotonic() - began
-        assert took < LIMIT_S, f"took {took:.2f}s"
-        assert "Traceback" not in self.stderr
-        assert "Exception ignored" not in self.stderr
-        return status
 
 
 both = pytest.mark.parametrize(
@@ -156,20 +85,6 @@ def test_in_a_read_of_one_byte_a_second(simulator: Simulator) -> None:
         run.until(lambda: simulator.requests)
         assert run.end(signal.SIGINT) == 130
         assert "dlftask: task x: no answer yet" in run.stderr
-
-
-@contextmanager
-def black_hole() -> Iterator[str]:
-    """An endpoint to which every connection hangs: a listener's queue that is full."""
-    with ExitStack() as stack:
-        listener = stack.enter_context(socket.socket())
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        for _ in range(4):
-            waiting = stack.enter_context(socket.socket())
-            waiting.settimeout(0)
-            waiting.connect_ex(listener.getsockname())
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 
 def is_connecting(process_id: int, port: int) -> bool:

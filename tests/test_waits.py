@@ -1,0 +1,397 @@
+"""Waits end to end, in real seconds, against the simulator and by the real command line."""
+
+import json
+import os
+import re
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dlftask.output.lines import ChangesView, JsonlView
+from dlftask.output.progress import Progress
+from dlftask.output.view import View  # noqa: TC001 - see pyproject: it saves nothing
+from dlftask.polling import Patience, poll
+from dlftask.simulator import Fault, Simulator
+from dlftask.streams import Streams
+from tests.cli import run_dlftask
+from tests.running import Running, black_hole
+from tests.test_polling import Asked, ends_after
+
+SUCCESSFUL = "008aae2e675d3bcb01675d3c66f20000"
+FAILED = "008aae2e675d3bcb01675d3e6b960004"
+MOMENT = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)"
+
+
+@pytest.fixture
+def simulator() -> Iterator[Simulator]:
+    """Imports take two seconds."""
+    with Simulator(speed=4.65) as running:
+        yield running
+
+
+def asked_for(simulator: Simulator, word: str) -> int:
+    return sum(word in request.path for request in simulator.requests)
+
+
+# An outage
+
+
+@pytest.mark.parametrize("command", [["watch"], ["get", "--wait"]], ids=" ".join)
+def test_a_wait_outlives_the_service(simulator: Simulator, command: list[str]) -> None:
+    task_id = simulator.start_import()
+    environ = simulator.environment()
+    with Running(*command, "--interval", "100ms", task_id, env=environ) as run:
+        run.until(lambda: "RUNNING" in run.stdout + run.stderr)
+        simulator.stop()
+        run.until(lambda: "no news" in run.stderr)
+        time.sleep(0.5)
+        simulator.start()
+        assert run.process.wait(20) == 0
+        assert "SUCCESSFUL" in run.stdout
+        lines = run.stderr.splitlines()
+        assert all(line.startswith("dlftask: ") for line in lines)
+        assert sum("no news" in line for line in lines) == 1
+        (over,) = [line for line in lines if "news again" in line]
+        assert re.search(r"outage of [0-9.]+m?s$", over)
+
+
+def test_an_outage_is_said_once_for_many_tasks_and_not_at_all_when_quiet(
+    simulator: Simulator,
+) -> None:
+    ids = [simulator.start_import() for _ in range(5)]
+    simulator.set_faults(Fault(status=503, after=5, count=15))
+    finished = run_dlftask("watch", "--interval", "200ms", *ids, env=simulator.environment())
+    assert finished.returncode == 0
+    assert finished.stderr.count("no news") == 1
+    assert "HTTP 503" in finished.stderr
+    assert finished.stderr.count("news again") == 1
+
+    ids = [simulator.start_import() for _ in range(5)]
+    simulator.set_faults(Fault(status=503, after=5, count=15))
+    finished = run_dlftask("get", "-wq", "--interval", "200ms", *ids, env=simulator.environment())
+    assert (finished.returncode, finished.stdout, finished.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    "fault", [Fault(status=500, after=1), Fault(trickle=1, headers=True, after=1)]
+)
+def test_an_outage_too_long_ends_the_wait_in_the_middle_of_a_request_too(fault: Fault) -> None:
+    with Simulator() as simulator:
+        simulator.set_faults(fault)
+        task_id = simulator.start_import()
+        args = ["get", "-w", "--max-outage", "1s", "-o", "json", task_id]
+        finished = run_dlftask(*args, env=simulator.environment())
+    assert (finished.returncode, finished.stdout) == (6, "")
+    assert finished.seconds < 5
+    lines = finished.stderr.splitlines()
+    assert sum(line.startswith("dlftask: error: ") for line in lines) == 1
+    assert any(line.startswith(f"dlftask: task {task_id}: RUNNING") for line in lines)
+    assert lines[-1].endswith(f"dlftask get --wait --max-outage 1s --output json {task_id}")
+
+
+def test_of_several_tasks_the_others_results_are_printed(simulator: Simulator) -> None:
+    lost, fine = simulator.start_import(), simulator.start_import()
+    simulator.set_faults(Fault(drop=True, task=lost, after=1))
+    args = ["get", "-w", "--max-outage", "1s", "-o", "json", lost, fine]
+    finished = run_dlftask(*args, env=simulator.environment())
+    assert finished.returncode == 6
+    first, second = json.loads(finished.stdout)
+    assert first["id"] == lost
+    assert first["error"]["exit_status"] == 6
+    assert second["status"] == "SUCCESSFUL"
+
+
+def test_retry_after_is_obeyed_as_a_date_too(simulator: Simulator) -> None:
+    simulator.set_faults(Fault(status=429, retry_after_s=2, after=1, count=1))
+    task_id = simulator.start_import()
+    finished = run_dlftask("watch", task_id, env=simulator.environment())
+    assert finished.returncode == 0
+    _, refused, next_one, *_ = [request.moment for request in simulator.requests]
+    # A date has whole seconds.
+    assert 0.9 < next_one - refused < 3
+
+
+# A task's own end
+
+
+@pytest.mark.parametrize("command", [["watch"], ["get", "--wait"]], ids=" ".join)
+def test_a_failed_task_ends_a_wait_at_once(simulator: Simulator, command: list[str]) -> None:
+    finished = run_dlftask(*command, FAILED, env=simulator.environment())
+    assert finished.returncode == 1
+    assert len(simulator.requests) == 1
+
+
+def test_an_unknown_status_ends_its_tasks_wait(simulator: Simulator) -> None:
+    task_id = simulator.start_import()
+    simulator.set_faults(Fault(senseless="unknown-status", after=1))
+    finished = run_dlftask("watch", task_id, env=simulator.environment())
+    assert finished.returncode == 7
+    assert "PONDERING" in finished.stdout
+    assert len(simulator.requests) == 2
+
+
+# --timeout
+
+TIMEOUT_S = 1.5
+OVERRUN_S = 1.0
+
+
+@pytest.mark.parametrize(
+    ("faults", "tasks"),
+    [
+        ([Fault(delay_s=60)], 1),
+        ([Fault(delay_s=60, after=1)], 1),
+        ([Fault(trickle=1)], 1),
+        ([Fault(trickle=1, headers=True)], 1),
+        ([Fault(status=429, retry_after="9")], 1),
+        ([Fault(status=503, retry_after="3600", after=1)], 1),
+        ([Fault(drop=True, after=1)], 1),
+        ([Fault(delay_s=60)], 50),
+        ([Fault(delay_s=0.2)], 200),
+        ([], 200),
+    ],
+    ids=[
+        "silence",
+        "silence after an answer",
+        "a byte a second",
+        "a byte a second of the head",
+        "Retry-After",
+        "Retry-After after an answer",
+        "dropped after an answer",
+        "50 silent tasks",
+        "200 slow tasks",
+        "200 tasks",
+    ],
+)
+def test_the_timeout_holds(faults: list[Fault], tasks: int) -> None:
+    with Simulator() as simulator:
+        ids = [simulator.start_import() for _ in range(tasks)]
+        simulator.set_faults(*faults)
+        args = ["get", "-w", "--timeout", f"{TIMEOUT_S}s", "--interval", "100ms", *ids]
+        finished = run_dlftask(*args, env=simulator.environment())
+    assert finished.returncode == 124
+    assert TIMEOUT_S < finished.seconds < TIMEOUT_S + OVERRUN_S
+    assert finished.stderr.count("dlftask: error: ") == tasks
+    assert f"dlftask get --wait --timeout 1.5s --interval 100ms {ids[0]}" in finished.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a connection that hangs is made by Linux")
+def test_the_timeout_holds_where_no_connection_comes_about() -> None:
+    with black_hole() as endpoint:
+        environ = {
+            "DLFTASK_ENDPOINT": endpoint,
+            "DLFTASK_PROJECT_ID": "p",
+            "DLFTASK_TOKEN": "secret",
+        }
+        finished = run_dlftask("watch", "--timeout", "1.5s", "x", env=environ)
+    assert finished.returncode == 124
+    assert TIMEOUT_S < finished.seconds < TIMEOUT_S + OVERRUN_S
+    assert "dlftask: task x: no answer yet" in finished.stderr
+
+
+def test_the_timeout_holds_where_the_project_is_looked_up_and_nothing_comes(
+    simulator: Simulator,
+) -> None:
+    simulator.set_faults(Fault(delay_s=60, path="/v3/projects"))
+    environ = {**simulator.environment(), "DLFTASK_PROJECT_ID": "", "DLFTASK_REGION": "here"}
+    ids = [simulator.start_import() for _ in range(20)]
+    finished = run_dlftask("get", "-w", "--timeout", "1.5s", *ids, env=environ)
+    assert finished.returncode == 124
+    assert TIMEOUT_S < finished.seconds < TIMEOUT_S + OVERRUN_S
+
+
+def test_the_timeout_holds_while_standard_input_is_read() -> None:
+    reading, writing = os.pipe()
+    with os.fdopen(reading), os.fdopen(writing, "w"):
+        environ = {
+            "DLFTASK_ENDPOINT": "http://127.0.0.1:9",
+            "DLFTASK_PROJECT_ID": "p",
+            "DLFTASK_TOKEN": "secret",
+        }
+        finished = run_dlftask("watch", "--timeout", "1.5s", "-", env=environ, stdin=reading)
+    assert (finished.returncode, finished.stdout) == (124, "")
+    assert TIMEOUT_S < finished.seconds < TIMEOUT_S + OVERRUN_S
+    assert finished.stderr.startswith("dlftask: error: ")
+
+
+# Credentials that go stale
+
+
+def test_a_token_file_is_read_again_in_the_middle_of_a_wait(
+    simulator: Simulator, tmp_path: Path
+) -> None:
+    token_file = tmp_path / "token"
+    token_file.write_text(simulator.token)
+    task_id = simulator.start_import()
+    args = ["get", "-w", "--interval", "100ms", "--token-file", str(token_file), task_id]
+    with Running(*args, env={**simulator.environment(), "DLFTASK_TOKEN": ""}) as run:
+        run.until(lambda: "RUNNING" in run.stderr)
+        token_file.write_text("the-next-token\n")
+        simulator.expire_token("the-next-token")
+        assert run.process.wait(20) == 0
+        assert "SUCCESSFUL" in run.stdout
+        assert "no news" not in run.stderr
+    assert {r.headers["X-Auth-Token"] for r in simulator.requests} > {"the-next-token"}
+
+
+def test_a_second_refusal_in_a_row_ends_the_wait(simulator: Simulator, tmp_path: Path) -> None:
+    token_file = tmp_path / "token"
+    token_file.write_text(simulator.token)
+    task_id = simulator.start_import()
+    args = ["get", "-w", "--interval", "100ms", "--token-file", str(token_file), task_id]
+    with Running(*args, env={**simulator.environment(), "DLFTASK_TOKEN": ""}) as run:
+        run.until(lambda: "RUNNING" in run.stderr)
+        simulator.expire_token("another")
+        assert run.process.wait(20) == 5
+        assert run.stdout == ""
+        assert run.stderr.count("dlftask: error: ") == 1
+        assert "HTTP 401" in run.stderr
+        assert run.stderr.splitlines()[-1].endswith(task_id)
+
+
+def test_a_token_of_the_environment_is_refused_once(simulator: Simulator) -> None:
+    task_id = simulator.start_import()
+    args = ["get", "-w", "--interval", "300ms", task_id]
+    with Running(*args, env=simulator.environment()) as run:
+        run.until(lambda: "RUNNING" in run.stderr)
+        simulator.expire_token()
+        before = len(simulator.requests)
+        assert run.process.wait(20) == 5
+        assert len(simulator.requests) <= before + 2  # one may have been on its way
+
+
+def test_the_sdks_file_is_read_again_in_the_middle_of_a_wait(
+    simulator: Simulator, tmp_path: Path
+) -> None:
+    file = tmp_path / "credentials"
+
+    def write(access_key: str, secret_key: str) -> None:
+        file.write_text(f"[basic]\nak = {access_key}\nsk = {secret_key}\n")
+        file.chmod(0o600)
+
+    write(simulator.access_key, simulator.secret_key)
+    environ = {
+        "DLFTASK_ENDPOINT": simulator.endpoint,
+        "DLFTASK_PROJECT_ID": simulator.project_id,
+        "HUAWEICLOUD_SDK_CREDENTIALS_FILE": str(file),
+    }
+    task_id = simulator.start_import()
+    with Running("watch", "--interval", "100ms", task_id, env=environ) as run:
+        run.until(lambda: "RUNNING" in run.stdout)
+        write("next-key", "next-secret")
+        simulator.expire_access_key("next-key", "next-secret")
+        assert run.process.wait(20) == 0
+        assert run.stderr == ""
+
+
+def agency(simulator: Simulator) -> dict[str, str]:
+    return {
+        "DLFTASK_ENDPOINT": simulator.endpoint,
+        "DLFTASK_PROJECT_ID": simulator.project_id,
+        "DLFTASK_METADATA_ENDPOINT": simulator.metadata_endpoint,
+        "DLFTASK_AUTH": "agency",
+    }
+
+
+def test_a_machines_credentials_are_fetched_afresh_before_they_run_out() -> None:
+    with Simulator(speed=4.65, temporary_s=0.8) as simulator:
+        ids = [simulator.start_import() for _ in range(5)]
+        args = ["watch", "--interval", "100ms", *ids]
+        finished = run_dlftask(*args, env=agency(simulator))
+        assert (finished.returncode, finished.stderr) == (0, "")
+        assert 3 <= asked_for(simulator, "securitykey") <= 8
+
+
+def test_a_machines_credentials_that_are_refused_are_fetched_afresh(
+    simulator: Simulator,
+) -> None:
+    ids = [simulator.start_import() for _ in range(5)]
+    with Running("watch", "--interval", "100ms", *ids, env=agency(simulator)) as run:
+        run.until(lambda: run.stdout.count("RUNNING    task ") == 5)
+        simulator.expire_temporary_keys()
+        assert run.process.wait(20) == 0
+        assert run.stderr == ""
+    assert asked_for(simulator, "securitykey") == 2
+
+
+def test_a_metadata_service_that_is_down_is_an_outage_like_any_other(
+    simulator: Simulator,
+) -> None:
+    task_id = simulator.start_import()
+    with Running("watch", "--interval", "100ms", task_id, env=agency(simulator)) as run:
+        run.until(lambda: "RUNNING    task " in run.stdout)
+        simulator.set_faults(Fault(status=500, path="/openstack/*", count=3))
+        simulator.expire_temporary_keys()
+        assert run.process.wait(20) == 0
+        assert run.stderr.count("no news") == 1
+        assert run.stderr.count("news again") == 1
+
+
+# What is seen of a wait
+
+
+def test_watch_on_a_pipe_prints_a_line_a_change(simulator: Simulator) -> None:
+    task_id = simulator.start_import("obs://aaaaa/fail.zip")
+    finished = run_dlftask("watch", "--interval", "100ms", task_id, env=simulator.environment())
+    assert (finished.returncode, finished.stderr) == (1, "")
+    line = rf"{MOMENT} (RUNNING|SUCCESSFUL|FAILED) +(task|subtask) +[0-9a-f]{{32}} \S.*"
+    lines = finished.stdout.splitlines()
+    assert all(re.fullmatch(line, found) for found in lines), finished.stdout
+    assert f" RUNNING    task    {task_id} " in lines[0]
+    assert f" FAILED     task    {task_id} " in lines[-1]
+    assert lines[-1].endswith(": 1 job could not be imported.")
+    assert len({found.split(" ", 1)[1] for found in lines}) == len(lines)
+
+
+def test_a_wait_on_a_pipe_is_told_on_standard_error(simulator: Simulator) -> None:
+    task_id = simulator.start_import()
+    args = ["get", "-w", "--utc", "--interval", "100ms", "-o", "jsonl", task_id]
+    finished = run_dlftask(*args, env=simulator.environment())
+    assert finished.returncode == 0
+    assert json.loads(finished.stdout)["status"] == "SUCCESSFUL"
+    lines = finished.stderr.splitlines()
+    assert all(re.match(f"dlftask: {MOMENT} ", line) for line in lines), finished.stderr
+    assert all(task_id in line for line in lines)
+    assert "waiting for" in lines[0]
+    assert "SUCCESSFUL" in lines[-1]
+    assert len(lines) > 5
+
+
+class Recorded(Streams):
+    """Streams that remember when something was written, by a clock that does as it is told."""
+
+    def __init__(self, crew: Asked) -> None:
+        super().__init__(environ={})
+        self.out_is_terminal = self.err_is_terminal = False
+        self.crew = crew
+        self.moments = [crew.now()]
+
+    def say_raw(self, text: str) -> None:  # noqa: ARG002 - that it was said is enough
+        self.moments.append(self.crew.now())
+
+    def _write(self, data: bytes) -> None:  # noqa: ARG002 - that it was written is enough
+        self.moments.append(self.crew.now())
+
+
+@pytest.mark.parametrize("view", [Progress, ChangesView, JsonlView])
+@pytest.mark.parametrize("interval_s", [None, 0.5, 7.0, 600.0])
+def test_no_log_of_an_hours_wait_is_silent_for_more_than_a_minute(
+    view: type[Progress | ChangesView | JsonlView], interval_s: float | None
+) -> None:
+    crew = Asked(ends_after(3600, takes_s=3.0))
+    streams = Recorded(crew)
+    shown: View = view(["a"], streams, utc=True, now=crew.now)
+    patience = Patience(wait=True, interval_s=interval_s, began_s=crew.now())
+    for changed in poll(["a"], crew, patience, note=shown.note, tick_s=shown.tick_s):
+        if changed:
+            shown.show(changed)
+        shown.tick()
+    gaps = [
+        later - sooner for sooner, later in zip(streams.moments, streams.moments[1:], strict=False)
+    ]
+    assert max(gaps) <= 60
+    # Nor does it talk without end.
+    assert len(gaps) < 80
