@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 NOT_FOUND_CODES = frozenset({"DLF.0810", "DLF.20810"})
 NO_PERMISSION_CODE = "DLF.6888"
+_LONGEST_RETRY_AFTER_S = 1e9
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ def error_for(reply: Reply, who: str) -> DlftaskError:
     if status in (408, 429) or status >= 500:
         happened = "is asked too often" if status == 429 else "did not work"
         return ServiceUnavailable(f"{who} {happened}", retry_after_s=_retry_after(reply), **said)
-    if 300 <= status < 400:
+    if status in (301, 302, 303, 307, 308):
         said["hint"] = "check --endpoint and --region: redirects are never followed"
         target = reply.headers.get("Location")
         to = f" to {target}" if target else ""
@@ -117,8 +118,8 @@ def _first(shape: Mapping[str, object], *keys: str) -> str | None:
 def _retry_after(reply: Reply) -> float | None:
     """Seconds of ``Retry-After``, given as such or as a date; ``None`` where it says neither."""
     text = (reply.headers.get("Retry-After") or "").strip()
-    if re.fullmatch(r"[0-9]{1,9}", text):
-        return float(text)
+    if re.fullmatch(r"[0-9]+", text):
+        return min(float(text), _LONGEST_RETRY_AFTER_S)
     if not text:
         return None
     import time

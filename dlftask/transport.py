@@ -5,6 +5,7 @@ unpacked, and a thread that asks can be told from outside to give up, whatever i
 """
 
 import http.client
+import re
 import socket
 import ssl
 import threading
@@ -19,20 +20,25 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
-from requests.utils import get_environ_proxies
+from requests.utils import get_environ_proxies, select_proxy
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from dlftask.durations import format_duration
 from dlftask.endpoints import is_loopback
 from dlftask.errors import ConfigurationError, DlftaskError, SenselessAnswer, ServiceUnavailable
+from dlftask.output.text import visible
 from dlftask.replies import Reply
 
 MAX_BODY = 64 * 1024 * 1024
 """Bytes of an answer, unpacked."""
-MAX_VALUES = 1_000_000
+MAX_VALUES = 500_000
 """Commas and brackets in an answer: what bounds the memory that reading its JSON can take."""
 
+_CONNECTION = "connection"
+_TUNNEL = re.compile("Tunnel connection failed: ([0-9]{3})")
+_PROXY_HINT = "check HTTPS_PROXY, HTTP_PROXY and NO_PROXY"
+_NETWORK_HINT = "check --region or --endpoint, and the network"
 _SECRET_WORDS = ("auth", "token", "cookie", "secret", "credential", "signature", "key")
 
 
@@ -66,7 +72,8 @@ class Call:
     def overdue(self) -> ServiceUnavailable:
         """What to say of a call whose time is up."""
         limit = format_duration(self.limit_s)
-        return ServiceUnavailable(f"no {self.waiting_for} within {limit}")
+        hint = f"{_NETWORK_HINT}, or a proxy" if self.waiting_for == _CONNECTION else None
+        return ServiceUnavailable(f"no {self.waiting_for} within {limit}", hint=hint)
 
     def give_up(self) -> None:
         """End the call from another thread: a thread that reads wakes up with an error."""
@@ -101,7 +108,7 @@ class _WatchedConnection(HTTPConnection):
         call = _calls.current
         limit_s = self.timeout if isinstance(self.timeout, int | float) else 0.0
         answer = (call.waiting_for, call.limit_s)
-        call.begins(self, "connection", limit_s)
+        call.begins(self, _CONNECTION, limit_s)
         super().connect()
         call.begins(self, *answer)
 
@@ -186,6 +193,9 @@ class Transport:
         """Ask once. Raises ``ServiceUnavailable`` and ``SenselessAnswer``; see ``Send``."""
         call = _calls.current
         started = time.monotonic()
+        loopback = is_loopback(urlsplit(url).hostname or "")
+        proxies = {} if direct or loopback else get_environ_proxies(url)
+        proxied = select_proxy(url, proxies) is not None
         try:
             request = requests.Request(
                 method,
@@ -201,23 +211,21 @@ class Transport:
                 stream=True,
                 timeout=self._timeouts,
                 verify=self._verify,
-                proxies={}
-                if direct or is_loopback(urlsplit(url).hostname or "")
-                else get_environ_proxies(url),
+                proxies=proxies,
             ) as response:
-                reply = Reply(
-                    response.status_code, response.headers, _read_body(response.raw, MAX_BODY)
-                )
+                reply = _read_reply(response)
         except DlftaskError as error:
             self._report(method, url, request.headers, started, str(error))
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is: no traceback for a user
-            failure = self._bad_ca_bundle(error) or _failure(error, url, call)
+            failure = self._bad_ca_bundle(error) or _failure(error, url, call, proxied=proxied)
             self._report(method, url, headers, started, str(failure))
             raise failure from None
         finally:
             call.ends()
         self._report(method, url, request.headers, started, f"HTTP {reply.status}", reply=reply)
+        if reply.status == 407 and proxied:
+            raise _no_tunnel(urlsplit(url).netloc, "407")
         return reply
 
     def _bad_ca_bundle(self, error: Exception) -> ConfigurationError | None:
@@ -251,7 +259,7 @@ class Transport:
         lines = [f"> {method} {url}", *_masked(">", headers), f"< {outcome} in {took_ms:.0f}ms"]
         if reply is not None:
             lines += [*_masked("<", reply.headers), f"< {len(reply.body)} bytes"]
-        self._trace("\n".join(lines))
+        self._trace("\n".join(visible(line) for line in lines))
 
 
 def _user_agent() -> str:
@@ -266,8 +274,22 @@ def _masked(mark: str, headers: Mapping[str, str]) -> Iterator[str]:
         yield f"{mark} {name}: {'***' if secret else value}"
 
 
+def _read_reply(response: requests.Response) -> Reply:
+    status = response.status_code
+    try:
+        body = _read_body(response.raw, MAX_BODY)
+    except SenselessAnswer:
+        if status < 400:
+            raise
+        body = b""  # the status has said what is wrong, whatever came with it
+    return Reply(status, response.headers, body)
+
+
 def _read_body(raw: urllib3.BaseHTTPResponse, limit: int) -> bytes:
     """The whole body, unpacked. ``raw`` decodes nothing, so that no bomb goes off in it."""
+    length = raw.headers.get("Content-Length", "0").strip()
+    if not re.fullmatch(r"[0-9]+(?:, *[0-9]+)*", length):
+        raise SenselessAnswer("the answer is not HTTP: its length is no number")
     parts: list[bytes] = []
     size = 0
     while part := raw.read(256 * 1024, decode_content=False):
@@ -276,6 +298,9 @@ def _read_body(raw: urllib3.BaseHTTPResponse, limit: int) -> bytes:
         if size > limit:
             raise SenselessAnswer("the answer is larger than 64 MiB")
     body = b"".join(parts)
+    del parts
+    if not body:
+        return body
     encoding = (raw.headers.get("Content-Encoding") or "identity").strip().lower()
     if encoding in ("gzip", "x-gzip"):
         body = _unzip(body, limit)
@@ -299,18 +324,30 @@ def _unzip(packed: bytes, limit: int) -> bytes:
     return body
 
 
-def _failure(error: Exception, url: str, call: Call) -> DlftaskError:
+def _failure(  # noqa: C901 - one kind of failure after another
+    error: Exception, url: str, call: Call, *, proxied: bool
+) -> DlftaskError:
     """What went wrong, in words of ours: an exception's own text can hold anything."""
-    if isinstance(error, ValueError):  # what requests raises for a URL or proxy it cannot use
-        return ConfigurationError(
-            f"{url}: no request can be sent there", hint="check --endpoint and the proxy variables"
-        )
     causes = list(_causes(error))
     host = urlsplit(url).netloc
+    # With a connection under way it is the proxy that does not work, not the service.
+    at_proxy = proxied and call.waiting_for == _CONNECTION
+    where = f"the proxy of {host}" if at_proxy else host
+    hint = _PROXY_HINT if proxied else None
 
     def caused_by(*kinds: type[BaseException]) -> BaseException | None:
         return next((cause for cause in causes if isinstance(cause, kinds)), None)
 
+    not_http = SenselessAnswer(
+        f"{host}: the answer is not HTTP",
+        hint="check --endpoint: its port, and whether it is http or https",
+    )
+    if caused_by(urllib3.exceptions.InvalidHeader):  # two lengths; requests makes it a ValueError
+        return not_http
+    if isinstance(error, requests.RequestException) and isinstance(error, ValueError):
+        return ConfigurationError(
+            f"{url}: no request can be sent there", hint="check --endpoint and the proxy variables"
+        )
     if found := caused_by(ssl.SSLCertVerificationError):
         reason = getattr(found, "verify_message", "") or "verification failed"
         return ServiceUnavailable(
@@ -318,34 +355,39 @@ def _failure(error: Exception, url: str, call: Call) -> DlftaskError:
             permanent=True,
             hint="give the authority's certificate with --ca-bundle",
         )
-    proxied = "the proxy of " if caused_by(urllib3.exceptions.ProxyError) else ""
     if caused_by(socket.gaierror, urllib3.exceptions.NameResolutionError):
         return ServiceUnavailable(
-            f"{proxied}{host}: the host name does not resolve",
-            hint="check --region or --endpoint, and the network",
+            f"{where}: the host name does not resolve",
+            hint=hint or _NETWORK_HINT,
         )
-    if caused_by(TimeoutError, urllib3.exceptions.TimeoutError):
+    if caused_by(TimeoutError):  # urllib3 counts a refused connection among its own
         return call.overdue()
     if found := caused_by(ssl.SSLError):
         reason = str(getattr(found, "reason", "") or "failed").replace("_", " ").lower()
         return ServiceUnavailable(
-            f"{proxied}{host}: no TLS connection: {reason}",
+            f"{host}: no TLS connection: {reason}",
             hint="check that --endpoint is an https service that speaks TLS 1.2 or newer",
         )
+    if refused := next(filter(None, (_TUNNEL.search(str(cause)) for cause in causes)), None):
+        return _no_tunnel(host, refused[1])
     if caused_by(http.client.RemoteDisconnected):
-        return ServiceUnavailable(f"{proxied}{host}: the connection was closed without an answer")
+        return ServiceUnavailable(
+            f"{where}: the connection was closed without an answer", hint=hint
+        )
     if caused_by(http.client.IncompleteRead, urllib3.exceptions.IncompleteRead):
-        return ServiceUnavailable(f"{proxied}{host}: the answer was cut off")
-    if caused_by(
-        http.client.HTTPException,
-        urllib3.exceptions.InvalidChunkLength,
-        urllib3.exceptions.InvalidHeader,
-    ):
-        return SenselessAnswer(f"{proxied}{host}: the answer is not HTTP")
+        return ServiceUnavailable(f"{where}: the answer was cut off")
+    if caused_by(http.client.HTTPException, urllib3.exceptions.InvalidChunkLength):
+        if at_proxy:
+            return ServiceUnavailable(f"{where}: the answer is not HTTP", hint=hint)
+        return not_http
     broken = next((c for c in causes if isinstance(c, OSError) and c.errno and c.strerror), None)
     reason = str(broken.strerror).lower() if broken else "the connection broke"
-    hint = "check HTTPS_PROXY, HTTP_PROXY and NO_PROXY" if proxied else None
-    return ServiceUnavailable(f"{proxied}{host}: {reason}", hint=hint)
+    return ServiceUnavailable(f"{where}: {reason}", hint=hint or _NETWORK_HINT)
+
+
+def _no_tunnel(host: str, status: str) -> ServiceUnavailable:
+    happened = "wants a user name and a password" if status == "407" else "has no way there"
+    return ServiceUnavailable(f"the proxy of {host} {happened} (HTTP {status})", hint=_PROXY_HINT)
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

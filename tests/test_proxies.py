@@ -1,0 +1,198 @@
+"""Proxies: the environment's, for every host but loopback; nobody sees their passwords."""
+
+import socket
+import ssl
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import trustme
+
+from dlftask.errors import ServiceUnavailable
+from dlftask.transport import Transport
+from tests.cli import configured, run_dlftask
+from tests.servers import Server, answer, forwarding, sending
+
+PLAIN = "http://service.test"
+
+
+@contextmanager
+def service_behind_a_proxy() -> Iterator[tuple[Server, Server, list[str]]]:
+    """A service that only the proxy knows by name, the proxy, and what the proxy was asked."""
+    seen: list[str] = []
+    with (
+        Server(sending(answer())) as service,
+        Server(forwarding({"service.test": service.port}, seen=seen)) as proxy,
+    ):
+        yield service, proxy, seen
+
+
+@pytest.mark.parametrize("variable", ["HTTP_PROXY", "http_proxy"])
+def test_plain_http_goes_through_the_proxy(variable: str) -> None:
+    with service_behind_a_proxy() as (service, proxy, seen):
+        env = configured(PLAIN, **{variable: proxy.url})
+        run = run_dlftask("get", "--insecure", "t1", env=env)
+    assert run.returncode == 0, run.stderr
+    assert len(service.heads) == 1
+    (asked,) = seen
+    assert asked.startswith("GET http://service.test/v1/")
+
+
+@pytest.mark.parametrize("variable", ["HTTPS_PROXY", "https_proxy"])
+def test_https_goes_through_a_tunnel_of_the_proxy_and_is_checked_end_to_end(
+    tmp_path: Path, variable: str
+) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("service.test").configure_cert(tls)
+    seen: list[str] = []
+    with (
+        Server(sending(answer()), tls=tls) as service,
+        Server(forwarding({"service.test": service.port}, seen=seen)) as proxy,
+    ):
+        env = configured("https://service.test", **{variable: proxy.url})
+        run = run_dlftask("get", "--ca-bundle", str(tmp_path / "ca.pem"), "t1", env=env)
+        untrusted = run_dlftask("get", "t1", env=env)
+    assert run.returncode == 0, run.stderr
+    assert [asked.rpartition(" ")[0] for asked in seen] == ["CONNECT service.test:443"] * 2
+    assert "secret-token" not in "".join(proxy.heads)
+    assert untrusted.returncode == 6
+    assert "the certificate is not trusted" in untrusted.stderr
+    assert len(service.heads) == 1
+
+
+def test_a_real_proxy(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    name = socket.gethostname()
+    authority.issue_cert(name).configure_cert(tls)
+    ready = tmp_path / "port"
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "proxy", "--hostname", "127.0.0.1", "--port", "0"),
+            *("--num-workers", "1", "--num-acceptors", "1"),
+            *("--port-file", ready, "--data-dir", tmp_path / "data"),
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        port = port_from(ready, process)
+        with Server(sending(answer()), tls=tls, host="0.0.0.0") as service:
+            env = configured(
+                f"https://{name}:{service.port}", HTTPS_PROXY=f"http://127.0.0.1:{port}"
+            )
+            bundle = str(tmp_path / "ca.pem")
+            run = run_dlftask("get", "--debug", "--ca-bundle", bundle, "t1", env=env)
+    finally:
+        process.terminate()
+        process.wait(10)
+    assert run.returncode == 0, run.stderr
+    assert len(service.heads) == 1
+
+
+def port_from(file: Path, process: "subprocess.Popen[bytes]") -> int:
+    import time
+
+    until = time.monotonic() + 15
+    while time.monotonic() < until and process.poll() is None:
+        if file.exists() and file.read_text().strip():
+            return int(file.read_text())
+        time.sleep(0.02)
+    raise AssertionError("the proxy did not start")
+
+
+@pytest.mark.parametrize("variable", ["NO_PROXY", "no_proxy"])
+@pytest.mark.parametrize("value", ["service.test", ".test", "*"])
+def test_no_proxy_leaves_the_proxy_out(variable: str, value: str) -> None:
+    with service_behind_a_proxy() as (_, proxy, _seen):
+        env = configured(PLAIN, HTTP_PROXY=proxy.url, **{variable: value})
+        run = run_dlftask("get", "--insecure", "--timeout", "1s", "--wait", "t1", env=env)
+        assert proxy.connections == 0
+    assert run.returncode in (6, 124)  # nobody else knows the name
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.0.0.3", "[::1]"])
+def test_loopback_never_goes_through_a_proxy(host: str) -> None:
+    listen = host.strip("[]").replace("localhost", "127.0.0.1")
+    with (
+        Server(sending(answer()), host=listen) as service,
+        Server(sending(answer())) as proxy,
+    ):
+        env = configured(f"http://{host}:{service.port}", HTTP_PROXY=proxy.url)
+        run = run_dlftask("get", "t1", env=env)
+        assert run.returncode == 0, run.stderr
+        assert proxy.connections == 0
+
+
+def test_a_demo_never_goes_through_a_proxy() -> None:
+    with Server(sending(answer())) as proxy:
+        env = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), proxy.url)
+        run = run_dlftask("get", "--demo", "008aae2e675d3bcb01675d3c66f20000", env=env)
+        assert run.returncode == 0, run.stderr
+        assert proxy.connections == 0
+
+
+@pytest.mark.parametrize(("direct", "asked"), [(True, 0), (False, 1)])
+def test_what_is_asked_directly_as_the_metadata_service_is_never_goes_through_a_proxy(
+    monkeypatch: pytest.MonkeyPatch, *, direct: bool, asked: int
+) -> None:
+    with Server(sending(b"")) as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        with pytest.raises(ServiceUnavailable):
+            Transport().send("GET", "http://service.invalid/", direct=direct)
+        assert proxy.connections == asked
+
+
+GARBAGE = {
+    "refuses": (answer(b"", status="407 Proxy Authentication Required"), "http://service.test"),
+    "garbage": (b"what?\r\n\r\n", "https://service.test"),
+    "needs-a-password": (
+        answer(b"", status="407 Proxy Authentication Required"),
+        "https://service.test",
+    ),
+    "has-no-way": (answer(b"", status="502 Bad Gateway"), "https://service.test"),
+    "hangs-up": (b"", "https://service.test"),
+}
+
+
+@pytest.mark.parametrize("row", GARBAGE)
+def test_a_proxy_that_does_not_work_is_6_with_a_hint_and_no_password(row: str) -> None:
+    said, endpoint = GARBAGE[row]
+    with Server(sending(said)) as proxy:
+        url = proxy.url.replace("//", "//somebody:hunter2@")
+        env = configured(endpoint, HTTP_PROXY=url, HTTPS_PROXY=url)
+        run = run_dlftask("get", "--debug", "--insecure", "t1", env=env)
+    assert run.returncode == 6, run.stderr
+    assert "proxy" in run.stderr.lower()
+    assert "hint: check HTTPS_PROXY, HTTP_PROXY and NO_PROXY" in run.stderr
+    assert "hunter2" not in run.stderr
+    assert "c29tZWJvZHk6aHVudGVyMg" not in run.stderr  # somebody:hunter2
+    assert "Proxy-Authorization: Basic" not in run.stderr
+
+
+@pytest.mark.parametrize("url", ["http://u:hunter2@127.0.0.1:1", "http://u:hunter2@proxy.invalid"])
+def test_a_proxy_that_is_not_there_is_6_with_a_hint_and_no_password(url: str) -> None:
+    env = configured("https://service.test", HTTPS_PROXY=url)
+    run = run_dlftask("get", "--debug", "t1", env=env)
+    assert run.returncode == 6, run.stderr
+    assert "the proxy of service.test" in run.stderr
+    assert "hint: check HTTPS_PROXY, HTTP_PROXY and NO_PROXY" in run.stderr
+    assert "hunter2" not in run.stderr
+
+
+@pytest.mark.parametrize(
+    "url", ["http://u:hunter2@[", "socks9://u:hunter2@h", "http://:hunter2@:x"]
+)
+def test_a_proxy_that_is_no_url_is_a_clear_error_without_its_password(url: str) -> None:
+    run = run_dlftask("get", "--debug", "t1", env=configured("https://a.test", HTTPS_PROXY=url))
+    assert run.returncode in (2, 6)
+    assert "hint: check " in run.stderr
+    assert "proxy" in run.stderr.lower()
+    assert "hunter2" not in run.stderr
+    assert "Traceback" not in run.stderr
