@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 from rich.cells import cell_len
-from terminal import Terminal
 
 from dlftask.errors import OutputFailed, ServiceUnavailable, TaskNotFound
 from dlftask.output.live import LiveView
 from dlftask.snapshot import Snapshot
 from dlftask.task import Subtask, Task
+from tests.terminal import Terminal
 
 SIZES = [(24, 80), (10, 40), (3, 20), (2, 10), (1, 20), (1, 1)]
 HOSTILE = [

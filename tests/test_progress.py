@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 from rich.cells import cell_len
-from terminal import Terminal
 
 from dlftask.errors import ServiceUnavailable, TaskNotFound
 from dlftask.output.progress import Progress
 from dlftask.snapshot import Snapshot
 from dlftask.streams import Streams
 from dlftask.task import Subtask, Task
+from tests.terminal import Terminal
 
 
 class Clock:
