@@ -7,9 +7,8 @@ day: a crew asks, and its clock is the only one.
 import heapq
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import count
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from dlftask.durations import format_duration
 from dlftask.errors import (
@@ -28,8 +27,7 @@ LONGEST_FIRST_RETRY_AFTER_S = 10.0
 """Before the first good answer: the longest ``Retry-After`` that is obeyed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What came of one question: a task, or why there is none. ``asked_s`` is the crew's time."""
 
     task_id: str
@@ -57,8 +55,7 @@ class Asking(Protocol):
         """Wait for answers until a moment of the clock at the latest."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Patience:
+class Patience(NamedTuple):
     """How long to wait and how often to ask, in seconds.
 
     Without ``wait`` each task is asked for once. ``interval_s`` ``None`` is ``auto``;

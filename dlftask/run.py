@@ -6,9 +6,8 @@ import shlex
 import signal
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from dlftask.client import Client
 from dlftask.complaints import say_error
@@ -33,8 +32,7 @@ if TYPE_CHECKING:
     from dlftask.output.view import View
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Command:
+class Command(NamedTuple):
     """A command as it was given: ``options`` are its words, ``began_s`` is monotonic time."""
 
     name: str
@@ -74,7 +72,7 @@ def run(command: Command, settings: Settings, streams: Streams) -> ExitStatus:
         task_ids = command.task_ids or _start_demo_import(client)
         if not settings.demo:
             remember(task_ids, environ=settings.environ, home=settings.home)
-        command = replace(command, task_ids=task_ids)
+        command = command._replace(task_ids=task_ids)
         snapshots = _follow(client, command, streams, query)
     settings = client.settings
     _print(snapshots, command, settings, streams, query)
@@ -99,8 +97,7 @@ def _client(settings: Settings, streams: Streams) -> Iterator[Client]:
     from dlftask.simulator import Simulator
 
     with Simulator() as simulator:
-        embedded = replace(
-            settings,
+        embedded = settings._replace(
             endpoint=simulator.endpoint,
             iam_endpoint=simulator.iam_endpoint,
             project_id=simulator.project_id,
