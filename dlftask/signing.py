@@ -100,7 +100,7 @@ class AccessKeyAuth(AuthBase):
         return r
 
 
-def canonical_request(  # noqa: PLR0913, PLR0917 - the six parts of the canonical form, in its order
+def canonical_request(
     method: str,
     path: str,
     query: str,

@@ -99,7 +99,7 @@ class Metadata:
         self.token_status = 404
         self.direct: set[bool] = set()
 
-    def __call__(self, method: str, _url: str, **how: Any) -> Reply:
+    def __call__(self, method: str, url: str, **how: Any) -> Reply:  # noqa: ARG002 - as Send
         from datetime import UTC, datetime
 
         self.direct.add(how.get("direct", False))

@@ -74,8 +74,9 @@ def test_watch_gives_each_change_of_each_task(client: Client, simulator: Simulat
     last = {snapshot.task_id: snapshot for snapshot in snapshots}
     assert all(snapshot.settled for snapshot in last.values())
     assert isinstance(last["nope"].error, TaskNotFound)
-    assert last[running].task is not None
-    assert last[running].task.status == Status.SUCCESSFUL
+    ended = last[running].task
+    assert ended is not None
+    assert ended.status == Status.SUCCESSFUL
     assert len([s for s in snapshots if s.task_id == running]) > 3
 
 

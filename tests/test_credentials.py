@@ -15,7 +15,7 @@ from dlftask.profiles import Profile, read_profile
 from dlftask.replies import Reply
 
 # The README's table, row by row: the order, the source, and what it gives.
-PRECEDENCE = [
+PRECEDENCE: list[tuple[str, dict[str, Any], str]] = [
     ("--token-file", {"option": "t-option"}, "t-option"),
     ("DLFTASK_TOKEN", {"DLFTASK_TOKEN": "t-dlftask"}, "t-dlftask"),
     ("DLFTASK_TOKEN_FILE", {"DLFTASK_TOKEN_FILE": "t-dlftask-file"}, "t-dlftask-file"),
@@ -304,8 +304,10 @@ def test_a_variable_cannot_be_read_again(machine: Machine) -> None:
 def test_a_file_in_the_middle_of_being_written_leaves_the_old_token(machine: Machine) -> None:
     machine.set({"option": "t-option"})
     credentials = machine.find()
-    for spoil in (lambda p: p.write_text(""), lambda p: p.unlink()):
-        spoil(machine.option)
+    token_file = machine.option
+    assert token_file is not None
+    for spoil in (lambda: token_file.write_text(""), token_file.unlink):
+        spoil()
         assert credentials.renew(credentials.auth(None))
         assert sent(credentials) == "t-option"
 

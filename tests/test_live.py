@@ -4,9 +4,11 @@ from typing import Any
 
 import pytest
 from rich.cells import cell_len
+from rich.text import Text
 
 from dlftask.errors import OutputFailed, ServiceUnavailable, TaskNotFound
 from dlftask.output.live import LiveView
+from dlftask.output.rich_tree import node_label
 from dlftask.snapshot import Snapshot
 from dlftask.task import Subtask, Task
 from tests.terminal import Terminal
@@ -361,10 +363,12 @@ def test_a_frame_of_ten_thousand_parts_renders_only_what_is_drawn(
     from dlftask.output import live as module
 
     drawn: list[str | None] = []
-    label = module.node_label
-    monkeypatch.setattr(
-        module, "node_label", lambda node, **how: drawn.append(node.id) or label(node, **how)
-    )
+
+    def label(node: Task | Subtask, *, unicode: bool) -> Text:
+        drawn.append(node.id)
+        return node_label(node, unicode=unicode)
+
+    monkeypatch.setattr(module, "node_label", label)
     with Terminal() as terminal:
         parts = [part(n, "FAILED" if n % 2 else "RUNNING") for n in range(10_000)]
         show(live(terminal, clock), clock, running(*parts))

@@ -83,7 +83,7 @@ def rich(
     streams = Sized(out, io.TextIOWrapper(io.BytesIO()), color=color, environ={})
     streams.out_is_terminal = columns is not None
     print_trees([task(value) for value in values], streams, utc=True, compact=compact)
-    return out.buffer.getvalue().decode(encoding)  # type: ignore[attr-defined, no-any-return]
+    return out.buffer.getvalue().decode(encoding)
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,14 @@
 """Profiles: what a table may hold, and how a fault in one is told."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dlftask.errors import ConfigurationError
 from dlftask.profiles import Profile, read_profile
 
-KEYS = {
+KEYS: dict[str, type | tuple[type, ...]] = {
     "region": str,
     "timeout": (str, int, float),
     "strict": bool,
@@ -47,7 +48,7 @@ def test_no_file_and_no_default_table_are_fine(file: Path, text: str | None) -> 
 
 
 @pytest.mark.parametrize("named", [{"path_named": True}, {"name_named": True}])
-def test_a_file_that_was_named_must_be_there(file: Path, named: dict[str, bool]) -> None:
+def test_a_file_that_was_named_must_be_there(file: Path, named: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match="no such configuration file") as caught:
         read(file, **named)
     assert str(file) in caught.value.message

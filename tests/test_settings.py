@@ -41,7 +41,7 @@ def test_nothing_set_gives_the_contracts_defaults(place: Place) -> None:
     assert (found.output, found.color, found.auth) == ("tree", "auto", "auto")
     assert (found.timeout_s, found.interval_s, found.max_outage_s) == (None, None, 300)
     assert (found.connect_timeout_s, found.read_timeout_s, found.concurrency) == (5, 10, 8)
-    assert not (found.strict or found.compact or found.quiet or found.utc or found.debug)
+    assert [found.strict, found.compact, found.quiet, found.utc, found.debug] == [False] * 5
     assert found.project_id is None
 
 

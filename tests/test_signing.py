@@ -105,7 +105,7 @@ keys = st.builds(
     project_id=st.none() | st.text(string.hexdigits, min_size=1, max_size=32),
     now=st.floats(0, 4e9),
 )
-def test_a_signature_is_the_one_of_the_vendors_sdk(  # noqa: PLR0913 - all that a request has
+def test_a_signature_is_the_one_of_the_vendors_sdk(
     *,
     method: str,
     scheme: str,
