@@ -17,6 +17,7 @@ class _Question:
         self.asked_s = time.monotonic()
         self.call = Call()
         self.dropped = False
+        self.done = False
         self.outcome: Task | BaseException = AssertionError("not answered yet")
 
 
@@ -31,6 +32,7 @@ class Crew:
         self._ask = ask
         self._size = size
         self._hired = 0
+        self._lock = threading.Lock()
         self._waiting: SimpleQueue[_Question | None] = SimpleQueue()
         # Not a SimpleQueue: a signal whose handler outlasts the timeout (Ctrl-Z) makes one wait for
         # ever.
@@ -57,10 +59,14 @@ class Crew:
     def drop(self, task_id: str) -> None:
         """No longer care for a question's answer, if it is under way."""
         question = self._under_way.pop(task_id, None)
-        if question is not None:
+        if question is None:
+            return
+        with self._lock:
             question.dropped = True
+            if question.done:
+                return  # its thread is free again already
             self._hired -= 1
-            question.call.give_up()
+        question.call.give_up()
 
     def answers(self, until_s: float) -> list[Answer]:
         """What has come: waits for the first answer, until a moment of ``now`` at the latest.
@@ -113,6 +119,8 @@ class Crew:
                 question.outcome = self._ask(question.task_id)
             except BaseException as error:  # noqa: BLE001 - raised again where it is waited for
                 question.outcome = error
-            if question.dropped:
-                return  # another was hired in this thread's place
-            self._done.put(question)
+            with self._lock:
+                if question.dropped:
+                    return  # another was hired in this thread's place
+                question.done = True
+                self._done.put(question)

@@ -12,7 +12,7 @@ import pytest
 
 from dlftask.output.lines import ChangesView, JsonlView
 from dlftask.output.progress import Progress
-from dlftask.output.view import View  # noqa: TC001 - see pyproject: it saves nothing
+from dlftask.output.view import View  # noqa: TC001 - a block for it saves nothing
 from dlftask.polling import Patience, poll
 from dlftask.simulator import Fault, Simulator
 from dlftask.streams import Streams
@@ -135,7 +135,7 @@ def test_an_unknown_status_ends_its_tasks_wait(simulator: Simulator) -> None:
 
 # --timeout
 
-TIMEOUT_S = 1.5
+TIMEOUT_S = 1.0
 OVERRUN_S = 1.0
 
 
@@ -170,12 +170,12 @@ def test_the_timeout_holds(faults: list[Fault], tasks: int) -> None:
     with Simulator() as simulator:
         ids = [simulator.start_import() for _ in range(tasks)]
         simulator.set_faults(*faults)
-        args = ["get", "-w", "--timeout", f"{TIMEOUT_S}s", "--interval", "100ms", *ids]
+        args = ["get", "-w", "--timeout", "1s", "--interval", "100ms", *ids]
         finished = run_dlftask(*args, env=simulator.environment())
     assert finished.returncode == 124
     assert TIMEOUT_S < finished.seconds < TIMEOUT_S + OVERRUN_S
     assert finished.stderr.count("dlftask: error: ") == tasks
-    assert f"dlftask get --wait --timeout 1.5s --interval 100ms {ids[0]}" in finished.stderr
+    assert f"dlftask get --wait --timeout 1s --interval 100ms {ids[0]}" in finished.stderr
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a connection that hangs is made by Linux")
@@ -186,7 +186,7 @@ def test_the_timeout_holds_where_no_connection_comes_about() -> None:
             "DLFTASK_PROJECT_ID": "p",
             "DLFTASK_TOKEN": "secret",
         }
-        finished = run_dlftask("watch", "--timeout", "1.5s", "x", env=environ)
+        finished = run_dlftask("watch", "--timeout", "1s", "x", env=environ)
     assert finished.returncode == 124
     assert TIMEOUT_S < finished.seconds < TIMEOUT_S + OVERRUN_S
     assert "dlftask: task x: no answer yet" in finished.stderr
@@ -198,7 +198,7 @@ def test_the_timeout_holds_where_the_project_is_looked_up_and_nothing_comes(
     simulator.set_faults(Fault(delay_s=60, path="/v3/projects"))
     environ = {**simulator.environment(), "DLFTASK_PROJECT_ID": "", "DLFTASK_REGION": "here"}
     ids = [simulator.start_import() for _ in range(20)]
-    finished = run_dlftask("get", "-w", "--timeout", "1.5s", *ids, env=environ)
+    finished = run_dlftask("get", "-w", "--timeout", "1s", *ids, env=environ)
     assert finished.returncode == 124
     assert TIMEOUT_S < finished.seconds < TIMEOUT_S + OVERRUN_S
 
@@ -211,7 +211,7 @@ def test_the_timeout_holds_while_standard_input_is_read() -> None:
             "DLFTASK_PROJECT_ID": "p",
             "DLFTASK_TOKEN": "secret",
         }
-        finished = run_dlftask("watch", "--timeout", "1.5s", "-", env=environ, stdin=reading)
+        finished = run_dlftask("watch", "--timeout", "1s", "-", env=environ, stdin=reading)
     assert (finished.returncode, finished.stdout) == (124, "")
     assert TIMEOUT_S < finished.seconds < TIMEOUT_S + OVERRUN_S
     assert finished.stderr.startswith("dlftask: error: ")

@@ -1,0 +1,217 @@
+"""Each fault, before and after the first good answer, of one task and of one among many.
+
+The table of what came of it stands in the summary of the run.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import pytest
+
+from dlftask.client import Client
+from dlftask.crew import Crew
+from dlftask.errors import ExitStatus
+from dlftask.polling import Patience, poll
+from dlftask.simulator import Fault, Simulator
+from dlftask.snapshot import Snapshot, overall_status
+from tests.cli import run_dlftask
+
+OUTAGE_S = 0.4
+"""The longest outage of a wait in which the fault does not pass."""
+
+_TRANSIENT = {
+    "408": Fault(status=408),
+    "429": Fault(status=429),
+    "429, Retry-After: 1": Fault(status=429, retry_after="1"),
+    "500": Fault(status=500),
+    "502": Fault(status=502),
+    "503": Fault(status=503),
+    "dropped": Fault(drop=True),
+    "reset": Fault(reset=True),
+    "cut off": Fault(truncate=30),
+    "silence": Fault(delay_s=60),
+    "a byte a second": Fault(trickle=1, headers=True),
+}
+_SENSELESS = {
+    "HTML": Fault(senseless="html"),
+    "empty": Fault(senseless="empty"),
+    "cut JSON": Fault(senseless="bad-json"),
+    "no id": Fault(senseless="no-id"),
+    "no status": Fault(senseless="no-status"),
+    "302": Fault(status=302),
+}
+_FINAL = {
+    "400": (Fault(status=400), ExitStatus.SENSELESS),
+    "404": (Fault(status=404), ExitStatus.SENSELESS),
+    "401": (Fault(status=401), ExitStatus.REFUSED),
+    "403": (Fault(status=403), ExitStatus.REFUSED),
+    "unknown status": (Fault(senseless="unknown-status"), ExitStatus.SENSELESS),
+}
+_SLOW = ("silence", "a byte a second")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A fault, and the exit status that it earns before and after the first good answer.
+
+    ``asked_before`` is how often a task is asked for that has not answered yet; one that ``passes``
+    may answer then.
+    """
+
+    name: str
+    fault: Fault
+    before: ExitStatus
+    asked_before: int
+    after: ExitStatus
+    passes: bool
+
+
+CASES = [
+    *(
+        Case(name, fault, ExitStatus.UNAVAILABLE, 3, ExitStatus.UNAVAILABLE, passes=True)
+        for name, fault in _TRANSIENT.items()
+    ),
+    *(
+        Case(name, fault, ExitStatus.SENSELESS, 1, ExitStatus.UNAVAILABLE, passes=False)
+        for name, fault in _SENSELESS.items()
+    ),
+    *(
+        Case(name, fault, status, 1, status, passes=False)
+        for name, (fault, status) in _FINAL.items()
+    ),
+]
+by_name = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+one_or_many = pytest.mark.parametrize("tasks", [1, 3], ids=["one task", "many tasks"])
+
+
+class Clock:
+    """The simulator's time: imports run until somebody says that they have ended."""
+
+    def __init__(self) -> None:
+        self.ahead_s = 0.0
+
+    def __call__(self) -> float:
+        return time.time() + self.ahead_s
+
+
+@dataclass(frozen=True)
+class Found:
+    """What came of a wait: the first task is the one that the fault befell."""
+
+    snapshots: list[Snapshot]
+    asked: int
+    notes: list[str]
+
+    @property
+    def status(self) -> ExitStatus:
+        return self.snapshots[0].exit_status(strict=False)
+
+    @property
+    def overall(self) -> ExitStatus:
+        return overall_status(self.snapshots, strict=False)
+
+
+def wait(
+    case: Case, fault: Fault, tasks: int, *, until_asked: int, max_outage_s: float = 30.0
+) -> Found:
+    """Wait for tasks that end once the first one was asked for often enough."""
+    clock, notes = Clock(), list[str]()
+    with Simulator(clock=clock) as simulator:
+        ids = [simulator.start_import() for _ in range(tasks)]
+        simulator.set_faults(replace(fault, task=ids[0]))
+
+        def asked() -> int:
+            return sum(ids[0] in request.path for request in simulator.requests)
+
+        client = Client(
+            endpoint=simulator.endpoint,
+            project_id=simulator.project_id,
+            token=simulator.token,
+            read_timeout=0.2 if case.name in _SLOW else 10.0,
+        )
+        with client:
+            crew = Crew(client.service.ask, size=8)
+            patience = Patience(
+                wait=True, interval_s=0.02, max_outage_s=max_outage_s, began_s=crew.now()
+            )
+            snapshots = {task_id: Snapshot(task_id) for task_id in ids}
+            news = poll(ids, crew, patience, note=notes.append, tick_s=0.05, jitter=lambda _: 0.0)
+            for changed in news:
+                snapshots.update((snapshot.task_id, snapshot) for snapshot in changed)
+                if asked() >= until_asked or snapshots[ids[0]].settled:
+                    clock.ahead_s = 60.0
+            crew.dismiss()
+        return Found(list(snapshots.values()), asked(), notes)
+
+
+Say = Callable[[str, object], None]
+
+
+def put_in_table(record: Say, case: Case, column: str, tasks: int, found: Found) -> None:
+    many = "many" if tasks > 1 else "one"
+    outage = ", outage said" if found.notes else ""
+    record("fault", (case.name, f"{column}, {many}", f"{found.status:d}{outage}"))
+
+
+def others_ended_well(found: Found) -> bool:
+    return all(s.exit_status(strict=False) is ExitStatus.SUCCESS for s in found.snapshots[1:])
+
+
+@one_or_many
+@by_name
+def test_before_the_first_good_answer(case: Case, tasks: int, record_property: Say) -> None:
+    found = wait(case, case.fault, tasks, until_asked=1)
+    put_in_table(record_property, case, "before", tasks, found)
+    assert found.status is found.overall is case.before
+    assert found.asked == case.asked_before
+    assert found.notes == []
+    assert others_ended_well(found)
+
+
+@one_or_many
+@by_name
+def test_twice_before_the_first_good_answer(case: Case, tasks: int, record_property: Say) -> None:
+    found = wait(case, replace(case.fault, count=2), tasks, until_asked=3)
+    put_in_table(record_property, case, "before, passing", tasks, found)
+    assert found.status is found.overall
+    assert found.status is (ExitStatus.SUCCESS if case.passes else case.before)
+    assert found.notes == []
+    assert others_ended_well(found)
+
+
+@one_or_many
+@by_name
+def test_after_the_first_good_answer(case: Case, tasks: int, record_property: Say) -> None:
+    fault = replace(case.fault, after=1)
+    found = wait(case, fault, tasks, until_asked=2, max_outage_s=OUTAGE_S)
+    put_in_table(record_property, case, "after", tasks, found)
+    assert found.status is found.overall is case.after
+    assert len(found.notes) == (case.after is ExitStatus.UNAVAILABLE)
+    assert others_ended_well(found)
+
+
+@one_or_many
+@by_name
+def test_twice_after_the_first_good_answer(case: Case, tasks: int, record_property: Say) -> None:
+    found = wait(case, replace(case.fault, after=1, count=2), tasks, until_asked=4)
+    put_in_table(record_property, case, "after, passing", tasks, found)
+    outage = case.after is ExitStatus.UNAVAILABLE
+    assert found.status is found.overall
+    # Nothing can be fetched afresh here, so that a 401 is final.
+    assert found.status is (ExitStatus.SUCCESS if outage else case.after)
+    assert len(found.notes) == (2 if outage else 0)
+    assert others_ended_well(found)
+
+
+@pytest.mark.parametrize("name", ["reset", "503", "HTML"])
+def test_the_command_line_does_the_same(name: str) -> None:
+    case = next(case for case in CASES if case.name == name)
+    with Simulator(speed=9.3) as simulator:
+        task_id = simulator.start_import()
+        simulator.set_faults(replace(case.fault, after=1, count=2))
+        args = ["watch", "--interval", "100ms", task_id]
+        finished = run_dlftask(*args, env=simulator.environment())
+    assert finished.returncode == 0
+    assert finished.stderr.count("no news") == 1
+    assert finished.stderr.count("news again") == 1
