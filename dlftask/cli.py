@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -82,19 +82,37 @@ def _write_options(command: Any, ctx: Any, formatter: Any) -> None:
                 formatter.write_dl(groups[title])
 
 
-class _Get(TyperCommand):
+class _Helpful:
+    """Help by our own stream: what Typer prints with ends badly where nothing can be printed."""
+
+    examples: str
+
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        _write_help(self, ctx, formatter, _GET_EXAMPLES)
+        _write_help(self, ctx, formatter, self.examples)
+
+    def get_help(self, ctx: Any) -> NoReturn:
+        _print_help(ctx)
+        raise typer.Exit
 
 
-class _Watch(TyperCommand):
-    def format_help(self, ctx: Any, formatter: Any) -> None:
-        _write_help(self, ctx, formatter, _WATCH_EXAMPLES)
+class _Get(_Helpful, TyperCommand):
+    examples = _GET_EXAMPLES
 
 
-class _Group(TyperGroup):
-    def format_help(self, ctx: Any, formatter: Any) -> None:
-        _write_help(self, ctx, formatter, _EXAMPLES)
+class _Watch(_Helpful, TyperCommand):
+    examples = _WATCH_EXAMPLES
+
+
+class _Group(_Helpful, TyperGroup):
+    examples = _EXAMPLES
+
+
+def _print_help(ctx: Any) -> None:
+    from dlftask.streams import Streams
+
+    formatter = ctx.make_formatter()
+    ctx.command.format_help(ctx, formatter)
+    Streams().write(formatter.getvalue())
 
 
 def _option(*names: str, group: str, text: str, metavar: str | None = None) -> Any:
@@ -375,9 +393,7 @@ def _dlftask(
     ] = False,
 ) -> None:
     if ctx.invoked_subcommand is None:
-        from dlftask.streams import Streams
-
-        Streams().write(ctx.get_help() + "\n")
+        _print_help(ctx)
         raise typer.Exit(ExitStatus.USAGE)
 
 
