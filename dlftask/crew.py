@@ -10,6 +10,9 @@ from dlftask.polling import Answer
 from dlftask.task import Task
 from dlftask.transport import Call, attend
 
+_LOOK_S = 0.2
+"""How often the limits of what is under way are looked at."""
+
 
 class _Question:
     def __init__(self, task_id: str) -> None:
@@ -75,6 +78,8 @@ class Crew:
         """
         while True:
             wake_s = min([until_s, *(q.call.until for q in self._under_way.values())])
+            if self._under_way:  # a call sets itself new limits while this waits
+                wake_s = min(wake_s, self.now() + _LOOK_S)
             wait_s = min(max(0.0, wake_s - self.now()), 3600.0)
             try:
                 done = [self._done.get(timeout=wait_s)]

@@ -1,0 +1,257 @@
+"""The limits of one request and of the whole wait hold, whatever the network does."""
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cli import configured, run_dlftask
+from servers import TASK, Server, answer, sending
+
+from dlftask.crew import Crew
+from dlftask.errors import DlftaskError, ServiceUnavailable
+from dlftask.polling import Answer
+from dlftask.task import Task, read_task
+from dlftask.transport import Transport
+
+
+def silent(connection: socket.socket, _head: bytes) -> None:
+    while connection.recv(65536):
+        pass
+
+
+def trickling(data: bytes, pause_s: float = 0.2) -> object:
+    def talk(connection: socket.socket, _head: bytes) -> None:
+        for at in range(len(data)):
+            connection.sendall(data[at : at + 1])
+            time.sleep(pause_s)
+
+    return talk
+
+
+ANSWER = answer()
+SLOW = {
+    "accepts-and-says-nothing": silent,
+    "a-byte-now-and-then-from-the-start": trickling(ANSWER),
+    "a-byte-now-and-then-in-the-headers": lambda c, h: (
+        c.sendall(ANSWER[:30]),
+        trickling(ANSWER[30:])(c, h),  # type: ignore[operator]
+    ),
+    "a-byte-now-and-then-in-the-body": lambda c, h: (
+        c.sendall(ANSWER[:-50]),
+        trickling(ANSWER[-50:])(c, h),  # type: ignore[operator]
+    ),
+}
+
+HUNG_RESOLVER = """
+import socket, time
+resolve = socket.getaddrinfo
+def getaddrinfo(host, *args, **kwargs):
+    if host == "service.test":
+        time.sleep(60)
+    return resolve(host, *args, **kwargs)
+socket.getaddrinfo = getaddrinfo
+"""
+
+
+@contextlib.contextmanager
+def deaf() -> Iterator[str]:
+    """A port whose backlog is full: the kernel answers no further connection."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(3):
+            client = stack.enter_context(socket.socket())
+            client.settimeout(0)
+            client.connect_ex(listener.getsockname())
+        time.sleep(0.05)
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+def ask(crew: Crew, task_id: str) -> Answer:
+    crew.start(task_id)
+    (found,) = crew.answers(crew.now() + 30)
+    return found
+
+
+def crew_for(url: str, transport: Transport, *, size: int = 1) -> Crew:
+    def ask_once(task_id: str) -> Task:
+        return read_task(transport.send("GET", f"{url}/{task_id}").body)
+
+    return Crew(ask_once, size=size)
+
+
+@pytest.mark.parametrize("row", SLOW)
+def test_the_read_timeout_bounds_the_answer_up_to_its_last_byte(row: str) -> None:
+    with Server(SLOW[row]) as server:  # type: ignore[arg-type]
+        crew = crew_for(server.url, Transport(read_timeout_s=0.5))
+        started = time.monotonic()
+        outcome = ask(crew, "t1").outcome
+        took_s = time.monotonic() - started
+        crew.dismiss()
+    assert isinstance(outcome, ServiceUnavailable)
+    assert str(outcome) == "no answer within 500ms"
+    assert 0.45 < took_s < 1.5
+
+
+def test_the_connect_timeout_bounds_a_connection_that_hangs() -> None:
+    with deaf() as url:
+        crew = crew_for(url, Transport(connect_timeout_s=0.5))
+        started = time.monotonic()
+        outcome = ask(crew, "t1").outcome
+        took_s = time.monotonic() - started
+        crew.dismiss()
+    assert isinstance(outcome, ServiceUnavailable)
+    assert str(outcome) == "no connection within 500ms"
+    assert 0.45 < took_s < 1.5
+
+
+def test_the_connect_timeout_bounds_a_handshake_of_tls_that_hangs() -> None:
+    with Server(silent, greet=True) as server:
+        url = server.url.replace("http:", "https:")
+        crew = crew_for(url, Transport(connect_timeout_s=0.5, insecure=True))
+        started = time.monotonic()
+        outcome = ask(crew, "t1").outcome
+        took_s = time.monotonic() - started
+        crew.dismiss()
+    assert str(outcome) == "no connection within 500ms"
+    assert 0.45 < took_s < 1.5
+
+
+def test_the_connect_timeout_bounds_a_name_look_up_that_hangs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hanging = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: hanging.wait(20))
+    crew = crew_for("http://service.test", Transport(connect_timeout_s=0.5))
+    started = time.monotonic()
+    outcome = ask(crew, "t1").outcome
+    took_s = time.monotonic() - started
+    hanging.set()
+    crew.dismiss()
+    assert str(outcome) == "no connection within 500ms"
+    assert 0.45 < took_s < 1.5
+
+
+@pytest.mark.parametrize("row", ["silent", "trickle", "deaf", "resolver", "retry-after", "many"])
+def test_the_timeout_of_a_wait_is_never_overrun_by_more_than_a_second(
+    row: str, tmp_path: Path
+) -> None:
+    with contextlib.ExitStack() as stack:
+        ids, more = ["t1"], {}
+        if row == "deaf":
+            url = stack.enter_context(deaf())
+        elif row == "resolver":
+            (tmp_path / "sitecustomize.py").write_text(HUNG_RESOLVER)
+            url, more = "https://service.test", {"PYTHONPATH": str(tmp_path)}
+        else:
+            talk = {
+                "silent": silent,
+                "many": silent,
+                "trickle": trickling(ANSWER, 0.1),
+                "retry-after": sending(
+                    answer(status="503 Busy", headers={"Retry-After": "9", "Connection": "close"})
+                ),
+            }[row]
+            url = stack.enter_context(Server(talk)).url  # type: ignore[arg-type]
+        if row == "many":
+            ids = [f"t{n}" for n in range(300)]
+        run = run_dlftask(
+            "get", "--wait", "--timeout", "1s", *ids, env=configured(url, **more), timeout=20
+        )
+    assert run.returncode == 124, run.stderr
+    assert run.seconds < 2
+    assert f"task {ids[-1]}: the service had not answered when the time-out of 1s" in run.stderr
+
+
+@pytest.mark.parametrize("row", ["silent", "deaf", "resolver"])
+def test_a_plain_get_ends_with_6_after_its_retries(row: str, tmp_path: Path) -> None:
+    more = {}
+    with contextlib.ExitStack() as stack:
+        if row == "deaf":
+            url = stack.enter_context(deaf())
+        elif row == "resolver":
+            (tmp_path / "sitecustomize.py").write_text(HUNG_RESOLVER)
+            url, more = "https://service.test", {"PYTHONPATH": str(tmp_path)}
+        else:
+            url = stack.enter_context(Server(silent)).url
+        limits = ("--connect-timeout", "200ms", "--read-timeout", "200ms")
+        run = run_dlftask("get", *limits, "t1", env=configured(url, **more))
+    assert run.returncode == 6
+    assert "within 200ms" in run.stderr
+    assert run.seconds < 0.6 + 2 + 1
+
+
+def test_a_slow_task_delays_no_other() -> None:
+    def talk(connection: socket.socket, head: bytes) -> None:
+        if b"/slow" in head:
+            silent(connection, head)
+        else:
+            connection.sendall(answer())
+
+    with Server(talk, keep_alive=True) as server:
+        crew = crew_for(server.url, Transport(read_timeout_s=5.0), size=4)
+        for task_id in ("slow1", "slow2", "slow3"):
+            crew.start(task_id)
+        started = time.monotonic()
+        for n in range(100):
+            crew.start(f"t{n}")
+            assert [found.task_id for found in crew.answers(crew.now() + 5)] == [f"t{n}"]
+        assert time.monotonic() - started < 3
+        assert crew.free == 1
+        crew.dismiss()
+
+
+def threads_settle_at(most: int, within_s: float = 5.0) -> bool:
+    until = time.monotonic() + within_s
+    while threading.active_count() > most and time.monotonic() < until:
+        time.sleep(0.01)
+    return threading.active_count() <= most
+
+
+def test_threads_and_connections_do_not_pile_up_over_many_polls() -> None:
+    """A third of the questions is answered, a third hangs, a third is dropped from outside."""
+
+    def talk(connection: socket.socket, head: bytes) -> None:
+        if b"/good" in head:
+            connection.sendall(answer())
+        else:
+            silent(connection, head)
+
+    with Server(talk, keep_alive=True) as server:
+        before = threading.active_count()
+        transport = Transport(read_timeout_s=0.01, connections=4)
+        crew = crew_for(server.url, transport, size=4)
+        for n in range(150):
+            assert isinstance(ask(crew, f"good{n}").outcome, Task | DlftaskError)
+            assert isinstance(ask(crew, f"hung{n}").outcome, ServiceUnavailable)
+            crew.start(f"dropped{n}")
+            crew.drop(f"dropped{n}")
+        assert crew.free == 4
+        # At each end of its at most four connections: a thread here, one of the server there.
+        assert threads_settle_at(before + 8)
+        crew.dismiss()
+        transport.close()
+        assert threads_settle_at(before)
+
+
+def test_an_answer_that_comes_as_it_is_given_up_leaves_no_thread_behind() -> None:
+    before = threading.active_count()
+    answered = threading.Event()
+
+    def ask_once(_task_id: str) -> Task:
+        answered.set()
+        return read_task(TASK)
+
+    crew = Crew(ask_once, size=1)
+    for n in range(200):
+        answered.clear()
+        crew.start(f"t{n}")
+        answered.wait(5)
+        crew.drop(f"t{n}")
+    assert ask(crew, "last").task_id == "last"
+    assert threads_settle_at(before + 1)
+    crew.dismiss()
+    assert threads_settle_at(before)
