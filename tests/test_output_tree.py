@@ -30,7 +30,8 @@ FAILED = {
 
 FULL = """\
 ✗ Start the traffic solution  FAILED  16s  Failed.
-  ID 008aae2e675d3bcb01675d40ab3f0005  started 2018-11-29 02:16:18Z  ended 2018-11-29 02:16:34Z
+  ID 008aae2e675d3bcb01675d40ab3f0005
+  started 2018-11-29 02:16:18Z  ended 2018-11-29 02:16:34Z
 ├── ✗ Start the job_batch job  FAILED  No [CDM].
 ├── ✓ 从路径[obs://aaaaa/job_batch.zip]导入作业。  SUCCESSFUL
 ├── ● [bold]c[/bold] :smile:  RUNNING
@@ -40,7 +41,8 @@ FULL = """\
 
 COMPACT = """\
 ✗ Start the traffic solution  FAILED  16s  Failed.
-  ID 008aae2e675d3bcb01675d40ab3f0005  started 2018-11-29 02:16:18Z  ended 2018-11-29 02:16:34Z
+  ID 008aae2e675d3bcb01675d40ab3f0005
+  started 2018-11-29 02:16:18Z  ended 2018-11-29 02:16:34Z
 ├── ✗ Start the job_batch job  FAILED  No [CDM].
 ├── ● [bold]c[/bold] :smile:  RUNNING
 ├── ! d  WARNING  1.5s
@@ -49,7 +51,8 @@ COMPACT = """\
 
 ASCII = """\
 x Start the traffic solution  FAILED  16s  Failed.
-  ID 008aae2e675d3bcb01675d40ab3f0005  started 2018-11-29 02:16:18Z  ended 2018-11-29 02:16:34Z
+  ID 008aae2e675d3bcb01675d40ab3f0005
+  started 2018-11-29 02:16:18Z  ended 2018-11-29 02:16:34Z
 +-- x Start the job_batch job  FAILED  No [CDM].
 +-- > [bold]c[/bold] :smile:  RUNNING
 +-- ! d  WARNING  1.5s
@@ -172,9 +175,9 @@ def test_nothing_from_the_service_is_obeyed() -> None:
         ({"name": ""}, "● 1  RUNNING\n  ID 1\n"),
         (
             {"startTime": 2000, "endTime": 1000},
-            "● 1  RUNNING\n  ID 1  started 1970-01-01 00:00:02Z  ended 1970-01-01 00:00:01Z\n",
+            "● 1  RUNNING\n  ID 1\n  started 1970-01-01 00:00:02Z  ended 1970-01-01 00:00:01Z\n",
         ),
-        ({"startTime": None, "endTime": -7}, "● 1  RUNNING\n  ID 1  ended -7\n"),
+        ({"startTime": None, "endTime": -7}, "● 1  RUNNING\n  ID 1\n  ended -7\n"),
         ({"subtasks": [{}]}, "● 1  RUNNING\n  ID 1\n└── ? (no name)  (no status)\n"),
         ({"subtasks": [{"id": "2"}]}, "● 1  RUNNING\n  ID 1\n└── ? 2  (no status)\n"),
     ],

@@ -277,8 +277,10 @@ class LiveView:
         label = self._label(replace(task, message=None), width)
         if len(self._tasks) > 1 and known.parts.counts:
             label.append(GAP + done_text(known.parts.counts, "parts"))
-        if task.name:
-            label.append(f"{GAP}ID {visible(snapshot.task_id)}")
+        identity = f"{GAP}ID {visible(snapshot.task_id)}"
+        # Half an ID is of no use to anybody; the final tree has it whole.
+        if task.name and label.cell_len + len(identity) <= width:
+            label.append(identity)
         if task.message:
             label.append(GAP + self._short(task.message, width))
         return label

@@ -34,8 +34,9 @@ def node_label(node: Task | Subtask, *, unicode: bool) -> Text:
 
 
 def task_label(task: Task, *, utc: bool, unicode: bool) -> Text:
-    """The two lines at the root of a task's tree."""
-    return node_label(task, unicode=unicode).append(f"\n{task_facts(task, utc=utc)}")
+    """The lines at the root of a task's tree."""
+    lines = "\n".join(task_facts(task, utc=utc))
+    return node_label(task, unicode=unicode).append(f"\n{lines}")
 
 
 def rest_label(count: int, *, unicode: bool) -> Text:

@@ -26,14 +26,15 @@ def node_facts(node: Task | Subtask) -> list[str]:
     return [fact for fact in facts if fact]
 
 
-def task_facts(task: Task, *, utc: bool) -> str:
-    """The line below a task's name: its ID, and its start and end where known."""
-    facts = [f"ID {visible(task.id)}"]
+def task_facts(task: Task, *, utc: bool) -> list[str]:
+    """The lines below a task's name: its ID; its start and end where known."""
+    times = []
     if task.start_ms is not None:
-        facts.append(f"started {task_time(task.start_ms, utc=utc)}")
+        times.append(f"started {task_time(task.start_ms, utc=utc)}")
     if task.end_ms is not None:
-        facts.append(f"ended {task_time(task.end_ms, utc=utc)}")
-    return GAP + GAP.join(facts)
+        times.append(f"ended {task_time(task.end_ms, utc=utc)}")
+    lines = [f"ID {visible(task.id)}", *([GAP.join(times)] if times else [])]
+    return [GAP + line for line in lines]
 
 
 def shown_subtasks(task: Task, *, compact: bool) -> tuple[Sequence[Subtask], int]:
@@ -52,7 +53,7 @@ def rest_line(count: int, *, unicode: bool) -> str:
 def tree_lines(task: Task, *, utc: bool, compact: bool, unicode: bool) -> Iterator[str]:
     """The lines of a task's tree, without newlines; in ASCII lines and symbols if not unicode."""
     yield _line(task, unicode=unicode)
-    yield task_facts(task, utc=utc)
+    yield from task_facts(task, utc=utc)
     shown, rest = shown_subtasks(task, compact=compact)
     branch, last = ("├── ", "└── ") if unicode else ("+-- ", "`-- ")
     for part in shown[:-1]:
