@@ -100,7 +100,7 @@ class AccessKeyAuth(AuthBase):
         return r
 
 
-def canonical_request(
+def canonical_request(  # noqa: PLR0917 - the parts, in the order in which they are joined
     method: str,
     path: str,
     query: str,
