@@ -123,9 +123,10 @@ def _retry_after(reply: Reply) -> float | None:
     if not text:
         return None
     import time
-    from email.utils import parsedate_to_datetime
+    from email.utils import mktime_tz, parsedate_tz
 
+    moment = parsedate_tz(text)
     try:
-        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
+        return max(0.0, mktime_tz(moment) - time.time()) if moment else None
     except (ValueError, OverflowError):
         return None

@@ -1,0 +1,126 @@
+"""What an answer means where it is not the one hoped for: whatever it holds, an error of ours."""
+
+import json
+from email.utils import formatdate
+from time import time
+
+import pytest
+from fuzz import fuzz
+from hypothesis import given
+from hypothesis import strategies as st
+from requests.structures import CaseInsensitiveDict
+
+from dlftask.errors import (
+    CredentialsRefused,
+    DlftaskError,
+    ExitStatus,
+    SenselessAnswer,
+    ServiceUnavailable,
+    TaskNotFound,
+)
+from dlftask.replies import Reply, error_for, read_error
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+NAMES = st.sampled_from(
+    ["error", "error_code", "error_msg", "errorCode", "errorMsg", "code", "message", "request_id"]
+)
+ERROR_LIKE = st.dictionaries(NAMES, JSON | st.dictionaries(NAMES, JSON))
+BODIES = st.binary() | ERROR_LIKE.map(lambda value: json.dumps(value).encode())
+
+
+def reply(status: int, body: object = b"", **headers: str) -> Reply:
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return Reply(status, CaseInsensitiveDict(headers), data)
+
+
+@given(body=BODIES, status=st.integers(100, 999), text=st.text())
+def test_whatever_is_answered_there_is_an_error_of_ours(
+    body: bytes, status: int, text: str
+) -> None:
+    headers = {"X-Request-Id": text, "Retry-After": text, "Location": text}
+    error = error_for(reply(status, body, **headers), "the service")
+    assert isinstance(error, DlftaskError)
+    assert error.exit_status in (4, 5, 6, 7)
+    assert str(error)
+    if status == 401:
+        assert error.exit_status is ExitStatus.REFUSED
+    if status >= 500:
+        assert error.exit_status is ExitStatus.UNAVAILABLE
+
+
+@given(body=BODIES)
+def test_the_error_reader_gives_texts_or_nothing(body: bytes) -> None:
+    assert all(found is None or isinstance(found, str) for found in read_error(reply(400, body)))
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "message"),
+    [
+        ({"error_code": "DLF.0810", "error_msg": "m"}, "DLF.0810", "m"),
+        ({"errorCode": "DLF.0810", "errorMsg": "m"}, "DLF.0810", "m"),
+        ({"code": "DLF.0810", "message": "m"}, "DLF.0810", "m"),
+        ({"error": {"code": 401, "message": "m", "title": "t"}}, "401", "m"),
+        ({"error": {"error_code": "X", "error_msg": "m"}}, "X", "m"),
+        ({"error": "unauthorized"}, None, None),
+        ({"error_code": None, "error_msg": ["m"]}, None, None),
+        ([], None, None),
+    ],
+)
+def test_every_shape_of_an_error_is_read(
+    body: object, code: str | None, message: str | None
+) -> None:
+    assert read_error(reply(400, body))[:2] == (code, message)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind"),
+    [
+        (400, "DLF.0810", TaskNotFound),
+        (404, "DLF.20810", TaskNotFound),
+        (404, None, SenselessAnswer),
+        (400, "DLF.6888", CredentialsRefused),
+        (401, "APIGW.0301", CredentialsRefused),
+        (403, None, CredentialsRefused),
+        (500, "DLF.0810", ServiceUnavailable),
+        (408, None, ServiceUnavailable),
+        (429, None, ServiceUnavailable),
+        (302, None, SenselessAnswer),
+        (400, "DLF.1", SenselessAnswer),
+    ],
+)
+def test_each_refusal_has_its_own_error(
+    status: int, code: str | None, kind: type[DlftaskError]
+) -> None:
+    assert type(error_for(reply(status, {"error_code": code}), "the service")) is kind
+
+
+@pytest.mark.parametrize(
+    ("text", "least", "most"),
+    [
+        ("7", 7, 7),
+        (" 0 ", 0, 0),
+        ("9" * 400, 1e9, 1e9),
+        (formatdate(time() + 100, usegmt=True), 90, 101),
+        (formatdate(time() - 100, usegmt=True), 0, 0),
+        (formatdate(time() + 100), 90, 101),  # -0000: UTC, as far as anybody knows
+    ],
+)
+def test_retry_after_is_seconds_or_a_date(text: str, least: float, most: float) -> None:
+    error = error_for(reply(503, **{"Retry-After": text}), "the service")
+    assert isinstance(error, ServiceUnavailable)
+    assert error.retry_after_s is not None
+    assert least <= error.retry_after_s <= most
+
+
+@pytest.mark.parametrize("text", ["", "soon", "-1", "1.5", "١٢", "Mon, 32 Foo 2026", "1e9"])
+def test_a_retry_after_that_says_nothing_is_passed_over(text: str) -> None:
+    error = error_for(reply(503, **{"Retry-After": text}), "the service")
+    assert isinstance(error, ServiceUnavailable)
+    assert error.retry_after_s is None
+
+
+def test_thousands_of_mutations_let_nothing_through() -> None:
+    assert fuzz(60, seed=7, most=3000) == 3000
