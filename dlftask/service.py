@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Mapping
+from copy import copy
 
 from dlftask.credentials import Credentials
 from dlftask.errors import DlftaskError, SenselessAnswer
@@ -31,6 +32,8 @@ class Service:
         self._find_project = find_project
         self._project_lock = threading.Lock()
         self._project_id: str | None = None
+        self._lookups_failed = 0
+        self._lookup_error: DlftaskError | None = None
         self._headers = {} if workspace is None else {"workspace": workspace}
 
     def ask(self, task_id: str) -> Task:
@@ -61,9 +64,19 @@ class Service:
         return reply
 
     def _project(self) -> str:
+        failed_before = self._lookups_failed
         with self._project_lock:
             if self._project_id is None:
-                self._project_id = self._find_project()
+                # Whoever waited for a look-up that failed shares its failure: a hundred tasks
+                # do not ask a dead IAM one after another.
+                if self._lookup_error is not None and self._lookups_failed != failed_before:
+                    raise copy(self._lookup_error)
+                try:
+                    self._project_id = self._find_project()
+                except DlftaskError as error:
+                    self._lookup_error = error
+                    self._lookups_failed += 1
+                    raise
             return self._project_id
 
 
