@@ -75,7 +75,9 @@ NOT_RUN = {
     "python3 -m venv .venv && .venv/bin/pip install -e '.[test]' && .venv/bin/pytest -n 2": (
         ".ci/run runs it: it is what runs this test"
     ),
-    ".venv/bin/ruff check && .venv/bin/ruff format --check": ".ci/run runs them",
+    ".venv/bin/ruff check && .venv/bin/ruff format --check": (
+        ".ci/run runs the linters, and test_completions.py the generator; the others take minutes"
+    ),
     "answer=$(curl -sS --fail-with-body -X POST \\": (
         "the recipe's own test and the scenario's run it"
     ),
@@ -452,6 +454,13 @@ def test_a_link_leads_somewhere(target: str) -> None:
         assert target[1:] in [heading.lower().replace(" ", "-") for heading in headings]
     else:
         assert (ROOT / target).is_file()
+
+
+def test_the_contributors_commands_are_there() -> None:
+    block = next(b.text for b in SHELL if b.name.startswith(".venv/bin/ruff check"))
+    files = re.findall(r"\S+/\S+\.py|^\.ci/run", block, re.MULTILINE)
+    assert len(files) >= 5
+    assert all((ROOT / name).is_file() for name in files)
 
 
 def test_ci_runs_the_readmes_test_command() -> None:
