@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli import DLFTASK, configured, environment, run_dlftask
-from tests.servers import TASK, Server, answer, sending
+from tests.servers import TASK, Server, answer
 
 LARGE = json.dumps(
     {
