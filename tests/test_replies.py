@@ -5,7 +5,6 @@ from email.utils import formatdate
 from time import time
 
 import pytest
-from fuzz import fuzz
 from hypothesis import given
 from hypothesis import strategies as st
 from requests.structures import CaseInsensitiveDict
@@ -19,6 +18,7 @@ from dlftask.errors import (
     TaskNotFound,
 )
 from dlftask.replies import Reply, error_for, read_error
+from tests.fuzz import fuzz
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),

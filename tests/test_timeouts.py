@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cli import configured, run_dlftask
-from servers import TASK, Server, answer, sending
 
 from dlftask.crew import Crew
 from dlftask.errors import DlftaskError, ServiceUnavailable
 from dlftask.polling import Answer
 from dlftask.task import Task, read_task
 from dlftask.transport import Transport
+from tests.cli import configured, run_dlftask
+from tests.servers import TASK, Server, answer, sending
 
 
 def silent(connection: socket.socket, _head: bytes) -> None:
