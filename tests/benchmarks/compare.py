@@ -1,0 +1,402 @@
+"""What dlftask costs beside what a user would write instead.
+
+Run it by ``python tests/benchmarks/compare.py``; some of its parts by their names.
+
+Everything is a whole process, over loopback, against the simulator in a process of its own. What
+is compared runs in turns, so that a busy machine slows both alike; a figure is the median of the
+turns' ratios. Prints a Markdown table; ``--readme FILE`` puts it between that file's markers too.
+"""
+
+import argparse
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+
+TASK = "008aae2e675d3bcb01675d3c66f20000"
+_DLFTASK = [sys.executable, "-m", "dlftask"]
+
+_GET_TASK = """\
+HEADERS = {'X-Auth-Token': os.environ['DLFTASK_TOKEN']}
+URL = '{DLFTASK_ENDPOINT}/v1/{DLFTASK_PROJECT_ID}/system-tasks/'.format(**os.environ)
+"""
+# R, the measure of start-up: the least that a Python user types.
+_REQUESTS = f"""\
+import os, requests
+{_GET_TASK}
+requests.get(URL + '{TASK}', headers=HEADERS).json()
+"""
+# S: the same question by the vendor's SDK.
+_SDK = f"""\
+import os
+from huaweicloudsdkcore.auth.credentials import BasicCredentials
+from huaweicloudsdkdgc.v1 import DgcClient, ListSystemTasksRequest
+key = os.environ['HUAWEICLOUD_SDK_AK'], os.environ['HUAWEICLOUD_SDK_SK']
+client = (
+    DgcClient.new_builder()
+    .with_credentials(BasicCredentials(*key, os.environ['DLFTASK_PROJECT_ID']))
+    .with_endpoint(os.environ['DLFTASK_ENDPOINT'])
+    .build()
+)
+client.list_system_tasks(ListSystemTasksRequest(task_id='{TASK}'))
+"""
+_CURL = (
+    'curl -s -H "X-Auth-Token: $DLFTASK_TOKEN" '
+    f'"$DLFTASK_ENDPOINT/v1/$DLFTASK_PROJECT_ID/system-tasks/{TASK}" | jq -r .status'
+)
+_INDENTED = f"""\
+import json, os, requests, sys
+{_GET_TASK}
+print(json.dumps(requests.get(URL + sys.argv[1], headers=HEADERS).json(), indent=2))
+"""
+# One session, one question after the other: the task IDs come from standard input.
+_SEQUENCE = f"""\
+import os, requests, sys
+{_GET_TASK}
+with requests.Session() as session:
+    for task_id in sys.stdin.read().split():
+        session.get(URL + task_id, headers=HEADERS).json()
+"""
+_LOOP = f"""\
+import os, requests, sys, time
+{_GET_TASK}
+with requests.Session() as session:
+    for _ in range(int(sys.argv[2])):
+        session.get(URL + sys.argv[1], headers=HEADERS).json()
+        time.sleep(float(sys.argv[3]))
+"""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a process cost: seconds of wall and of processor time, MiB of memory at its peak."""
+
+    wall_s: float
+    cpu_s: float
+    peak_mib: float
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table; ``limit`` is what it must not exceed, where there is one."""
+
+    what: str
+    of: str
+    measured: float
+    limit: float | None
+    absolute: str
+
+    def __str__(self) -> str:
+        limit = "" if self.limit is None else f"≤ {self.limit:.2f}"
+        verdict = "" if self.limit is None or self.measured <= self.limit else " **missed**"
+        cells = (self.what, f"{self.measured:.2f}{verdict}", limit, self.of, self.absolute)
+        return f"| {' | '.join(cells)} |"
+
+
+class Service:
+    """A simulator in a process of its own, and a user's environment that leads to it."""
+
+    def __init__(self, home: Path, *options: str) -> None:
+        command = [sys.executable, "-m", "dlftask.simulator", *options]
+        self._process = subprocess.Popen(
+            command, env=_environment(home), stdout=subprocess.PIPE, text=True
+        )
+        assert self._process.stdout is not None
+        said = dict(
+            line.strip().removeprefix("export ").split("=", 1)
+            for line in (self._process.stdout.readline() for _ in range(6))
+        )
+        self.environ = {**_environment(home), **said}
+
+    def stop(self) -> None:
+        self._process.terminate()
+        self._process.wait()
+
+    def start_imports(self, count: int, path: str) -> list[str]:
+        """Start imports of ``path``; their task IDs."""
+        from http.client import HTTPConnection
+
+        host = self.environ["DLFTASK_ENDPOINT"].removeprefix("http://")
+        url = f"/v1/{self.environ['DLFTASK_PROJECT_ID']}/jobs/import"
+        headers = {"X-Auth-Token": self.environ["DLFTASK_TOKEN"]}
+        connection = HTTPConnection(host)
+        ids = []
+        for _ in range(count):
+            connection.request("POST", url, f'{{"path": "obs://bucket/{path}"}}', headers)
+            ids.append(connection.getresponse().read().decode().split('"')[3])
+        connection.close()
+        return ids
+
+
+@contextmanager
+def service(*options: str) -> Iterator[Service]:
+    with tempfile.TemporaryDirectory() as home:
+        running = Service(Path(home), *options)
+        try:
+            yield running
+        finally:
+            running.stop()
+
+
+def _environment(home: Path) -> dict[str, str]:
+    """A user's: nothing set up, and Python keeps what it compiles."""
+    return {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "HOME": str(home)}
+
+
+def cost(
+    command: Sequence[str],
+    environ: Mapping[str, str],
+    *,
+    terminal: bool = False,
+    text: str = "",
+    expect: int = 0,
+) -> Cost:
+    """Run a command to its end; its output is read, and thrown away."""
+    with tempfile.TemporaryFile() as source:
+        source.write(text.encode())
+        source.seek(0)
+        # Whatever this process holds counts as its child's: so nothing of the output is kept.
+        reader, writer = os.openpty() if terminal else os.pipe()
+        drain = threading.Thread(target=_drain, args=(reader,))
+        drain.start()
+        began_s = time.perf_counter()
+        process = subprocess.Popen(command, env=environ, stdin=source, stdout=writer, stderr=writer)
+        os.close(writer)
+        _, status, usage = os.wait4(process.pid, 0)
+        wall_s = time.perf_counter() - began_s
+        process.returncode = os.waitstatus_to_exitcode(status)
+        drain.join()
+        os.close(reader)
+    if process.returncode != expect:
+        raise SystemExit(f"exit status {process.returncode}, not {expect}: {command}")
+    return Cost(wall_s, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+
+
+def _drain(reader: int) -> None:
+    with suppress(OSError):  # how a terminal ends
+        while os.read(reader, 1 << 20):
+            pass
+
+
+Case = Callable[[], Cost]
+
+
+def in_turns(cases: Mapping[str, Case], turns: int) -> dict[str, list[Cost]]:
+    """Run each case once to warm up, then all of them in turns."""
+    for case in cases.values():
+        case()
+    costs: dict[str, list[Cost]] = {name: [] for name in cases}
+    for _ in range(turns):
+        for name, case in cases.items():
+            costs[name].append(case())
+    return costs
+
+
+def ratio(mine: list[Cost], theirs: list[Cost], of: Callable[[Cost], float]) -> float:
+    return median(of(a) / of(b) for a, b in zip(mine, theirs, strict=True))
+
+
+def wall(one: Cost) -> float:
+    return one.wall_s
+
+
+def in_ms(costs: list[Cost]) -> str:
+    return f"{median(map(wall, costs)) * 1000:.0f} ms"
+
+
+def start_up(turns: int) -> Iterator[Row]:
+    """One question, or none."""
+    with service() as running:
+        env = running.environ
+
+        def python(code: str) -> Case:
+            return lambda: cost([sys.executable, "-c", code], env)
+
+        def dlftask(*args: str, terminal: bool = False, expect: int = 0) -> Case:
+            return lambda: cost(
+                [*_DLFTASK, *args],
+                {**env, "TERM": "xterm-256color"},
+                terminal=terminal,
+                expect=expect,
+            )
+
+        limits = {
+            "`get -o json`": (dlftask("get", "-o", "json", TASK), 1.30),
+            "`get`, a tree on a pipe": (dlftask("get", TASK), 1.40),
+            "`get`, a tree on a terminal": (dlftask("get", TASK, terminal=True), 1.90),
+            "`--version`": (dlftask("--version"), 0.75),
+            "a usage error": (dlftask("get", "--nonsense", expect=2), 0.75),
+            "`get --help`": (dlftask("get", "--help"), 1.35),
+        }
+        cases = {"R": python(_REQUESTS), "S": python(_SDK)}
+        if shutil.which("curl") and shutil.which("jq"):
+            cases["curl"] = lambda: cost(["sh", "-c", _CURL], env)
+        cases |= {name: case for name, (case, _) in limits.items()}
+        costs = in_turns(cases, turns)
+    base = costs["R"]
+    for name, (_, limit) in limits.items():
+        yield Row(name, "R", ratio(costs[name], base, wall), limit, in_ms(costs[name]))
+    json = costs["`get -o json`"]
+    yield Row("`get -o json`", "S", ratio(json, costs["S"], wall), 0.85, in_ms(json))
+    peak = ratio(json, base, lambda one: one.peak_mib)
+    mib = median(one.peak_mib for one in json)
+    yield Row("`get -o json`, peak memory", "R", peak, 1.35, f"{mib:.1f} MiB")
+    yield Row("R itself: `requests.get(…).json()`", "R", 1.0, None, in_ms(base))
+    yield Row("S: the vendor's SDK", "R", ratio(costs["S"], base, wall), None, in_ms(costs["S"]))
+    if "curl" in costs:
+        curl = costs["curl"]
+        yield Row("`curl … \\| jq`", "R", ratio(curl, base, wall), None, in_ms(curl))
+
+
+def size(turns: int) -> Iterator[Row]:
+    """One task with 10,000 subtasks beside a script that prints it as indented JSON."""
+    few, many = 1_000, 10_000
+    formats = {"json": 1.5, "tsv": 2.0, "tree": 3.0}
+    with service("--speed", "1000") as running:
+        env = running.environ
+        ids = {n: running.start_imports(1, f"subtasks-{n}.zip")[0] for n in (0, few, many)}
+        time.sleep(0.1)
+
+        def get(output: str, count: int) -> Case:
+            return lambda: cost([*_DLFTASK, "get", "-o", output, ids[count]], env)
+
+        cases = {f"{output} {n}": get(output, n) for output in formats for n in (0, few, many)}
+        cases["script"] = lambda: cost([sys.executable, "-c", _INDENTED, ids[many]], env)
+        costs = in_turns(cases, turns)
+    script = costs["script"]
+    for output, limit in formats.items():
+        mine = costs[f"{output} {many}"]
+        what = f"10,000 subtasks, `-o {output}`"
+        yield Row(what, "the script", ratio(mine, script, wall), limit, in_ms(mine))
+    for output in formats:
+        # Processor time: what a thousand subtasks take is too little to be told by the wall clock.
+        none, thousand, ten = (
+            median(one.cpu_s for one in costs[f"{output} {n}"]) for n in (0, few, many)
+        )
+        growth = (ten - none) / (thousand - none)
+        each = f"{(ten - none) / many * 1e6:.0f} µs a subtask"
+        yield Row(f"10,000 subtasks beyond none, `-o {output}`", "1,000", growth, None, each)
+
+
+def number(turns: int) -> Iterator[Row]:
+    """Many tasks beside a script that asks for one after the other."""
+    yield _many(1_000, "no latency", 1.5, turns)
+    yield _many(200, "20 ms latency", 0.25, turns, "--fault", "delay=20ms,path=*/system-tasks/*")
+
+
+def _many(count: int, latency: str, limit: float, turns: int, *options: str) -> Row:
+    with service("--speed", "1000", *options) as running:
+        ids = running.start_imports(count, "jobs.zip")
+        time.sleep(0.1)  # until the last one has ended
+        get = [*_DLFTASK, "get", "-o", "tsv", *ids]
+        script = [sys.executable, "-c", _SEQUENCE]
+        costs = in_turns(
+            {
+                "get": lambda: cost(get, running.environ),
+                "script": lambda: cost(script, running.environ, text="\n".join(ids)),
+            },
+            turns,
+        )
+    measured = ratio(costs["get"], costs["script"], wall)
+    what = f"{count:,} tasks in one `get -o tsv`, {latency}"
+    return Row(what, "one `Session`", measured, limit, in_ms(costs["get"]))
+
+
+def waiting(turns: int, *, polls: int = 400, pause_s: float = 0.01) -> Iterator[Row]:
+    """The processor time of one more poll beside a plain loop's."""
+    mine: list[float] = []
+    theirs: list[float] = []
+    for _ in range(turns):
+        for run, costs in ((_wait, mine), (_loop, theirs)):
+            many, one = run(polls, pause_s).cpu_s, run(1, pause_s).cpu_s
+            costs.append((many - one) / (polls - 1))
+    each = median(a / b for a, b in zip(mine, theirs, strict=True))
+    yield Row("processor time of a poll", "a plain loop", each, 1.3, f"{median(mine) * 1e3:.2f} ms")
+
+
+def _wait(polls: int, pause_s: float) -> Cost:
+    """A wait that is refused, and so ends, after so many polls."""
+    fault = f"status=403,after={polls},path=*/system-tasks/*"
+    with service("--fault", fault, "--speed", "0.01") as running:
+        task = running.start_imports(1, "jobs.zip")[0]
+        interval = f"{pause_s * 1000:.0f}ms"
+        command = [*_DLFTASK, "get", "--wait", "--interval", interval, "-o", "json", task]
+        return cost(command, running.environ, expect=5)
+
+
+def _loop(polls: int, pause_s: float) -> Cost:
+    with service("--speed", "0.01") as running:
+        task = running.start_imports(1, "jobs.zip")[0]
+        command = [sys.executable, "-c", _LOOP, task, str(polls), str(pause_s)]
+        return cost(command, running.environ)
+
+
+def live_view() -> Iterator[Row]:
+    """The share of a core that ``watch`` takes on a terminal."""
+    with service() as running:
+        task = running.start_imports(1, "subtasks-10000.zip")[0]
+        env = {**running.environ, "TERM": "xterm-256color"}
+        one = cost([*_DLFTASK, "watch", task], env, terminal=True)
+    share = one.cpu_s / one.wall_s
+    what = "`watch` of 10,000 subtasks, on a terminal"
+    yield Row(what, "a core", share, 0.35, f"{one.cpu_s:.1f} s in {one.wall_s:.1f} s")
+
+
+def table(rows: Sequence[Row]) -> str:
+    machine = f"{os.cpu_count()} cores, Python {platform.python_version()}"
+    today = datetime.now(UTC).date()
+    lines = [
+        f"Last run: {today}, {machine}. A ratio is the median of the turns' ratios.",
+        "",
+        "| what | ratio | limit | to | itself |",
+        "| --- | --- | --- | --- | --- |",
+        *map(str, rows),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def put_into(readme: Path, text: str) -> None:
+    """Replace what stands between the file's two ``<!-- benchmark -->`` markers."""
+    mark = "<!-- benchmark -->"
+    before, _, after = readme.read_text("utf-8").split(mark)
+    readme.write_text(f"{before}{mark}\n{text}{mark}{after}", "utf-8")
+
+
+def main() -> None:
+    """Measure, and print the table."""
+    parts: dict[str, Callable[[int], Iterator[Row]]] = {
+        "start-up": start_up,
+        "size": lambda turns: size(max(3, turns // 3)),
+        "number": lambda turns: number(max(3, turns // 3)),
+        "waiting": lambda turns: waiting(max(3, turns // 5)),
+        "live": lambda _: live_view(),
+    }
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("parts", nargs="*", help=f"of {', '.join(parts)}; else all")
+    parser.add_argument("--turns", type=int, default=15, help="of the start-up part (15)")
+    parser.add_argument("--readme", type=Path, help="put the table between this file's markers")
+    options = parser.parse_args()
+    if unknown := set(options.parts) - set(parts):
+        parser.error(f"no part {', '.join(unknown)}")
+    rows: list[Row] = []
+    for name in options.parts or parts:
+        print(f"{name} …", file=sys.stderr)
+        rows += parts[name](options.turns)
+    text = table(rows)
+    print(text, end="")
+    if options.readme:
+        put_into(options.readme, text)
+
+
+if __name__ == "__main__":
+    main()
