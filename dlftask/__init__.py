@@ -3,14 +3,17 @@
 from dlftask import Client, Status
 
 with Client(region="cn-north-4") as client:
-task = client.wait("008aae2e675d3bcb01675d3c66f20000", timeout=3600)
+    task = client.wait("008aae2e675d3bcb01675d3c66f20000", timeout=3600)
 if task.status != Status.SUCCESSFUL:
-print(task.message, [part.name for part in task.subtasks])
+    print(task.message, [part.name for part in task.subtasks])
 """
 
-from typing import TYPE_CHECKING, Any
-
+# Type checkers take it for true. Importing typing takes milliseconds, in which a Ctrl-C would still
+# be answered with Python's own traceback.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from dlftask.client import Client
     from dlftask.errors import (
         ConfigurationError,
@@ -52,7 +55,7 @@ _ROOMS = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     # Loaded on use: the command line imports this package for its version alone.
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

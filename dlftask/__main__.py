@@ -12,7 +12,9 @@ import sys  # noqa: E402
 import time  # noqa: E402
 from types import FrameType  # noqa: E402
 
-from dlftask.errors import DlftaskError, Interrupted, ReaderGone  # noqa: E402
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from dlftask.errors import DlftaskError
 
 _LONGEST_GOODBYE_S = 0.7
 
@@ -24,12 +26,16 @@ def run() -> None:
     hang in a look-up, and complains about streams that are gone: whatever has to be written was
     flushed when it was written.
     """
+    # Until ``main`` knows better: a Ctrl-C at the very first prints no traceback of Python's.
+    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
     os._exit(main(sys.argv[1:], began_s=time.monotonic()))
 
 
 def main(arguments: list[str], *, began_s: float) -> int:
     """Run the command line; the exit status of its end, whatever that was."""
     _hold_closed_streams()
+    from dlftask.errors import DlftaskError, Interrupted, ReaderGone
+
     try:
         signal.signal(signal.SIGINT, _interrupt)
         signal.signal(signal.SIGTERM, _interrupt)
@@ -47,7 +53,7 @@ def main(arguments: list[str], *, began_s: float) -> int:
         return _confess(error)
 
 
-def _complain(error: DlftaskError) -> None:
+def _complain(error: "DlftaskError") -> None:
     from dlftask.complaints import say_error
     from dlftask.streams import Streams
 
@@ -56,6 +62,8 @@ def _complain(error: DlftaskError) -> None:
 
 def _confess(error: Exception) -> int:
     """Say that this is our bug. 70 is sysexits' EX_SOFTWARE: no status that means anything else."""
+    from dlftask.errors import DlftaskError
+
     if os.environ.get("DLFTASK_DEBUG"):
         import traceback
 
@@ -87,6 +95,8 @@ def _interrupt(signal_number: int, _frame: FrameType | None) -> None:
     # finalizer, in which an exception is lost.
     signal.signal(signal.SIGALRM, lambda *_: os._exit(128 + signal_number))
     signal.setitimer(signal.ITIMER_REAL, _LONGEST_GOODBYE_S)
+    from dlftask.errors import Interrupted
+
     raise Interrupted(signal_number)
 
 
