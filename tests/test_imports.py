@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cli import configured, environment
 
 from dlftask.simulator import Simulator
+from tests.cli import configured, environment
 
 TASK = "008aae2e675d3bcb01675d3c66f20000"
 HEAVY = {"requests", "urllib3", "rich", "jmespath", "http.server", "xml.etree", "tomllib"}
