@@ -17,6 +17,9 @@ The command line's contract gives the meanings; they never change.
 from enum import IntEnum
 from typing import TypedDict, Unpack
 
+_LONGEST_WORD = 100
+"""Characters of a code or a request ID in a line: beyond that it is neither."""
+
 
 class ExitStatus(IntEnum):
     """Every exit status of the command line."""
@@ -67,14 +70,20 @@ class DlftaskError(Exception):
 
     def __str__(self) -> str:
         # The service's message comes last: it alone can be long enough to be cut.
-        facts = [
-            f"HTTP {self.http_status}" if self.http_status is not None else None,
-            self.code,
-            f"request ID {self.request_id}" if self.request_id else None,
-        ]
-        said = ", ".join(fact for fact in facts if fact)
+        facts = []
+        if self.http_status is not None:
+            facts.append(f"HTTP {self.http_status}")
+        if self.code and self.code != str(self.http_status):
+            facts.append(_clipped(self.code))
+        if self.request_id:
+            facts.append(f"request ID {_clipped(self.request_id)}")
+        said = ", ".join(facts)
         text = f"{self.message} ({said})" if said else self.message
         return f"{text}: {self.service_message}" if self.service_message else text
+
+
+def _clipped(word: str) -> str:
+    return word if len(word) <= _LONGEST_WORD else f"{word[:_LONGEST_WORD]}..."
 
 
 class ConfigurationError(DlftaskError):

@@ -47,6 +47,9 @@ _STYLES = {
 
 _YEAR_10000_MS = 253_402_300_800_000
 
+_LONGEST_LINE = 1000
+"""Characters of a line on standard error: what a service says can be longer than anybody reads."""
+
 
 def escaped(match: re.Match[str]) -> str:
     r"""A character as ``\x1b``, ``\u202e`` or ``\U000e0041``: what ``visible`` puts for it."""
@@ -60,6 +63,20 @@ def visible(text: str) -> str:
     """The text with each character that could be obeyed, or deceives, replaced by its escape."""
     # Whatever is replaced counts as unprintable for Python: the common case costs next to nothing.
     return text if text.isprintable() else re.sub(_DECEPTIVE, escaped, text)
+
+
+def encodable(text: str, encoding: str) -> str:
+    """The text with each character that the encoding lacks replaced by its escape."""
+    return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def one_line(text: str, encoding: str) -> str:
+    """The text visible, as it can be written, and cut at 1,000 characters of that."""
+    line = encodable(visible(text), encoding)
+    if len(line) <= _LONGEST_LINE:
+        return line
+    ellipsis = "…" if encodable("…", encoding) == "…" else "..."
+    return line[: _LONGEST_LINE - len(ellipsis)] + ellipsis
 
 
 def symbol(status: str | None, *, unicode: bool) -> str:

@@ -1,0 +1,61 @@
+"""An error's line: what it says, and how long it is wherever it is written."""
+
+import io
+
+import pytest
+
+from dlftask.complaints import say_error
+from dlftask.errors import CredentialsRefused, DlftaskError, ServiceUnavailable, TaskNotFound
+from dlftask.streams import Streams
+
+
+def said(error: DlftaskError, *, encoding: str = "utf-8", task_id: str | None = "t") -> list[str]:
+    """The lines on standard error, as they are written."""
+    written = io.BytesIO()
+    stderr = io.TextIOWrapper(written, encoding=encoding)
+    say_error(error, Streams(io.TextIOWrapper(io.BytesIO()), stderr, environ={}), task_id=task_id)
+    return written.getvalue().decode(encoding).splitlines()
+
+
+def test_a_line_names_the_task_and_what_the_service_said_and_a_second_one_what_to_do() -> None:
+    error = TaskNotFound(
+        "not there",
+        code="DLF.0810",
+        service_message="No [t].",
+        http_status=400,
+        request_id="r1",
+        hint="check the ID",
+    )
+    assert said(error) == [
+        "dlftask: error: task t: not there (HTTP 400, DLF.0810, request ID r1): No [t].",
+        "hint: check the ID",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "end"),
+    [("utf-8", "作…"), ("ascii", "..."), ("latin-1", "..."), ("gb18030", "作…")],
+)
+def test_a_line_is_cut_at_1000_characters_as_written(encoding: str, end: str) -> None:
+    (line,) = said(ServiceUnavailable("broken", service_message="作" * 5000), encoding=encoding)
+    assert len(line) == 1000
+    assert line.endswith(end)
+
+
+def test_a_line_of_1000_characters_is_whole() -> None:
+    message = "m" * (1000 - len("dlftask: error: "))
+    assert said(ServiceUnavailable(message), task_id=None) == [f"dlftask: error: {message}"]
+
+
+def test_a_code_that_is_the_http_status_is_said_once() -> None:
+    error = CredentialsRefused("refused", code="401", http_status=401)
+    assert said(error) == ["dlftask: error: task t: refused (HTTP 401)"]
+
+
+def test_an_endless_code_or_request_id_hides_nothing_else() -> None:
+    error = ServiceUnavailable(
+        "broken", code="c" * 3000, request_id="r" * 3000, http_status=500, service_message="why"
+    )
+    assert said(error) == [
+        f"dlftask: error: task t: broken (HTTP 500, {'c' * 100}..., request ID {'r' * 100}...): why"
+    ]
