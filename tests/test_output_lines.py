@@ -2,6 +2,7 @@ import io
 import json
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -118,13 +119,14 @@ def test_another_name_or_message_is_a_change(changes: ChangeLines) -> None:
 
 def test_what_is_not_known_is_a_dash(changes: ChangeLines) -> None:
     nothing = {"id": None, "name": None, "status": None}
-    lines = changes.of("a", task("PAUSED", nothing, nothing), SEEN_S)
+    blank = {"id": "", "name": " ", "status": ""}
+    lines = changes.of("a", task("PAUSED", nothing, blank), SEEN_S)
     assert lines == [
         f"{AT} -          subtask - -",
         f"{AT} -          subtask - -",
         f"{AT} PAUSED     task    own Import",
     ]
-    assert changes.of("a", task("PAUSED", nothing, nothing), SEEN_S) == []
+    assert changes.of("a", task("PAUSED", nothing, blank), SEEN_S) == []
 
 
 def test_a_line_is_one_line_whatever_it_holds(changes: ChangeLines) -> None:
@@ -166,7 +168,7 @@ def test_a_wait_is_never_silent_for_more_than_a_minute() -> None:
             silence_s.append(0.0)
     assert max(silence_s) < 60
     assert streams.said()[0] == (
-        "dlftask: still waiting after 56s: task a RUNNING, 1 of 2 parts done"
+        "dlftask: still waiting after 56s: task a: RUNNING, 1 of 2 parts done"
     )
     assert len(streams.said()) == 14
 
@@ -190,8 +192,8 @@ def test_a_heartbeat_says_that_nothing_was_answered_yet_and_why() -> None:
     now.now_s += 60
     view.tick()
     assert streams.said() == [
-        "dlftask: still waiting after 1m00s: task a not answered yet",
-        "dlftask: still waiting after 2m00s: task a RUNNING; no good answer: HTTP 503",
+        "dlftask: still waiting after 1m00s: task a: no answer yet",
+        "dlftask: still waiting after 2m00s: task a: RUNNING; no good answer: HTTP 503",
     ]
 
 
@@ -202,6 +204,29 @@ def test_a_heartbeat_of_several_tasks_counts_them() -> None:
     now.now_s += 60
     view.tick()
     assert streams.said() == ["dlftask: still waiting after 1m00s: 1 of 3 tasks done"]
+
+
+def test_a_part_with_a_status_that_is_not_known_is_not_done() -> None:
+    streams, now = Recorder(), Clock()
+    view = ChangesView(["a"], streams, utc=True, now=now)
+    view.show([Snapshot("a", task("RUNNING", part("1", "PAUSED"), part("2", "WARNING")))])
+    now.now_s += 60
+    view.tick()
+    assert streams.said()[0].endswith("task a: RUNNING, 1 of 2 parts done")
+
+
+@pytest.mark.parametrize("make", [partial(ChangesView, utc=True), JsonlView])
+def test_a_task_of_several_that_is_lost_is_told_of_when_it_happens(make: Any) -> None:
+    streams = Recorder()
+    view = make(["a", "b", "c"], streams)
+    error = TaskNotFound("not there", code="DLF.0810", service_message="m" * 5000)
+    view.show([Snapshot("a", task()), Snapshot("b", error=error, settled=True)])
+    (line,) = streams.said()
+    assert line.startswith("dlftask: task b: not there (DLF.0810): mmm")
+    assert len(line) == 1000
+    view.show([Snapshot("c", task(), error=WaitTimedOut("late"), settled=True)])
+    view.show([Snapshot("a", error=TaskNotFound("not there"), settled=True)])
+    assert len(streams.said()) == 1  # nothing is waited for any more: the errors come at once
 
 
 def test_a_note_goes_to_standard_error() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from rich.cells import cell_len
 
-from dlftask.errors import ServiceUnavailable, TaskNotFound
+from dlftask.errors import ServiceUnavailable, TaskNotFound, WaitTimedOut
 from dlftask.output.progress import Progress
 from dlftask.snapshot import Snapshot
 from dlftask.streams import Streams
@@ -133,10 +133,36 @@ def test_an_outage_is_in_the_line_that_breaks_a_silence(clock: Clock) -> None:
     assert log.lines[-1].endswith("task t1 RUNNING; no news for 1m00s: connection refused")
 
 
-def test_a_task_that_could_not_be_had_is_left_to_the_error_line(clock: Clock) -> None:
+def test_the_start_is_said_before_any_answer_and_once(clock: Clock) -> None:
     log = Log()
-    progress(log, clock).show([Snapshot("t1", error=TaskNotFound("gone"))])
-    assert log.lines == []
+    view = progress(log, clock)
+    view.tick()
+    assert log.lines == ["dlftask: 1970-01-01T00:00:00Z waiting for task t1"]
+    view.note("no news")
+    view.show([seen()])
+    assert [line for line in log.lines if "waiting for" in line] == log.lines[:1]
+
+
+def test_a_note_that_comes_first_comes_after_the_start(clock: Clock) -> None:
+    log = Log()
+    progress(log, clock).note("no news")
+    assert log.lines == ["dlftask: 1970-01-01T00:00:00Z waiting for task t1", "dlftask: no news"]
+
+
+def test_a_single_task_that_could_not_be_had_is_left_to_the_error_line(clock: Clock) -> None:
+    log = Log()
+    progress(log, clock).show([Snapshot("t1", error=TaskNotFound("gone"), settled=True)])
+    assert log.lines == ["dlftask: 1970-01-01T00:00:00Z waiting for task t1"]
+
+
+def test_one_of_several_that_could_not_be_had_is_told_of_when_it_happens(clock: Clock) -> None:
+    log = Log()
+    view = progress(log, clock, ["a", "b", "c"])
+    view.show([Snapshot("b", error=TaskNotFound("gone", code="DLF.0810"), settled=True)])
+    assert log.lines[1:] == ["dlftask: 1970-01-01T00:00:00Z task b: gone (DLF.0810)"]
+    view.show([Snapshot("c", error=WaitTimedOut("late"), settled=True)])
+    view.show([Snapshot("a", error=TaskNotFound("gone"), settled=True)])
+    assert len(log.lines) == 2
 
 
 def test_several_tasks_have_a_line_each_and_are_summed_up_in_a_silence(clock: Clock) -> None:

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from dlftask.durations import format_duration
-from dlftask.output.text import display_name, rfc3339, visible
+from dlftask.output.parts import known_state, loss_text
+from dlftask.output.text import one_line, rfc3339, visible
 from dlftask.snapshot import Snapshot
 from dlftask.streams import Streams
-from dlftask.task import Status, Subtask, Task
+from dlftask.task import Subtask, Task
 
 if TYPE_CHECKING:
     from dlftask.output.data import Query
@@ -70,7 +71,7 @@ def _parts(task: Task) -> Iterator[tuple[_Key, _Node]]:
 def _line(moment: str, kind: str, node: _Node) -> str:
     identity, status, name, message = node
     word = visible(status or _NO_VALUE)
-    shown = display_name(name, None) if name else _NO_VALUE
+    shown = visible(name) if name and not name.isspace() else _NO_VALUE
     line = f"{moment} {word:<10} {kind:<7} {visible(identity or _NO_VALUE)} {shown}"
     return f"{line}: {visible(message)}" if message else line
 
@@ -78,21 +79,13 @@ def _line(moment: str, kind: str, node: _Node) -> str:
 def still_waiting(snapshots: Sequence[Snapshot], waited_s: float) -> str:
     """One line on what is known of a wait: for a log that would else be silent."""
     if len(snapshots) == 1:
-        known = f"task {snapshots[0].task_id} {_known(snapshots[0].task)}"
+        known = f"task {snapshots[0].task_id}: {known_state(snapshots[0].task)}"
     else:
         settled = sum(snapshot.settled for snapshot in snapshots)
         known = f"{settled} of {len(snapshots)} tasks done"
     outages = [snapshot.outage for snapshot in snapshots if snapshot.outage is not None]
     outage = f"; no good answer: {visible(outages[0].message)}" if outages else ""
     return f"still waiting after {format_duration(waited_s)}: {known}{outage}"
-
-
-def _known(task: Task | None) -> str:
-    if task is None:
-        return "not answered yet"
-    done = sum(part.status != Status.RUNNING for part in task.subtasks)
-    parts = f", {done} of {len(task.subtasks)} parts done" if task.subtasks else ""
-    return visible(task.status) + parts
 
 
 class _LogView:
@@ -123,6 +116,11 @@ class _LogView:
         if text:
             self._print(text)
             self._spoke_s = self._now()
+        lost = [text for text in map(loss_text, snapshots) if text is not None]
+        # The last ones are told of by the errors that follow at once.
+        if lost and any(not known.settled for known in self._known.values()):
+            for text in lost:
+                self.note(text)
 
     def tick(self) -> None:
         """Say that the wait goes on, where nothing was said for nearly a minute."""
@@ -132,7 +130,7 @@ class _LogView:
 
     def note(self, text: str) -> None:
         """Say one line on standard error."""
-        self._streams.say(f"dlftask: {visible(text)}")
+        self._streams.say(one_line(f"dlftask: {text}", self._streams.err_encoding))
         self._spoke_s = self._now()
 
     def close(self) -> None:

@@ -1,10 +1,13 @@
 """How far a task has come: its parts counted by status, in words that the views share."""
 
+from collections import Counter
 from collections.abc import Mapping
 
 from dlftask.durations import format_duration
+from dlftask.errors import WaitTimedOut
 from dlftask.output.text import status_word
-from dlftask.task import Status
+from dlftask.snapshot import Snapshot
+from dlftask.task import Status, Task
 
 _DONE = (Status.SUCCESSFUL, Status.WARNING, Status.FAILED)
 _FIRST = (Status.FAILED, Status.RUNNING, Status.WARNING)
@@ -22,6 +25,28 @@ def done_text(counts: Mapping[str | None, int], noun: str) -> str:
 def done_and_failed(counts: Mapping[str | None, int]) -> tuple[int, int]:
     """How many have ended, and how many of these badly."""
     return sum(counts.get(status, 0) for status in _DONE), counts.get(Status.FAILED, 0)
+
+
+def known_state(task: Task | None) -> str:
+    """``RUNNING, 3 of 10 parts done``; ``no answer yet`` where nothing is known."""
+    if task is None:
+        return "no answer yet"
+    state = status_word(task.status)
+    if not task.subtasks:
+        return state
+    done, _ = done_and_failed(Counter(part.status for part in task.subtasks))
+    return f"{state}, {done} of {len(task.subtasks)} parts done"
+
+
+def loss_text(snapshot: Snapshot) -> str | None:
+    """``task ID: the task does not exist``: why nothing more is asked; ``None`` where it is not so.
+
+    Said while other tasks are still waited for: a log is to show it when it happens.
+    """
+    error = snapshot.error
+    if error is None or isinstance(error, WaitTimedOut):
+        return None
+    return f"task {snapshot.task_id}: {error}"
 
 
 def counts_text(counts: Mapping[str | None, int]) -> str:

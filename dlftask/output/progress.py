@@ -9,8 +9,16 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from dlftask.output.parts import counts_text, done_text, elapsed_text, spinner
-from dlftask.output.text import display_name, rfc3339, status_word, visible
+from dlftask.errors import WaitTimedOut
+from dlftask.output.parts import counts_text, done_text, elapsed_text, loss_text, spinner
+from dlftask.output.text import (
+    display_name,
+    encodable,
+    one_line,
+    rfc3339,
+    status_word,
+    visible,
+)
 from dlftask.snapshot import Snapshot
 from dlftask.streams import Streams, can_encode
 from dlftask.task import Status, Subtask, Task
@@ -75,10 +83,15 @@ class Progress:
         changes = [(known, change) for known, change in seen if change is not None]
         if self._in_place:
             self._tick_in_place()
-        elif changes:
-            self._say_start()
-            for known, change in changes:
-                self._say(f"{self._time()} {_task_text(known)}{change}")
+            return
+        self._say_start()
+        for known, change in changes:
+            self._say(f"{self._time()} {_task_text(known)}{change}")
+        lost = [text for text in map(loss_text, snapshots) if text is not None]
+        # The last ones are told of by the errors that follow at once.
+        if lost and any(not known.snapshot.settled for known in self._tasks.values()):
+            for text in lost:
+                self._say(f"{self._time()} {text}")
 
     def tick(self) -> None:
         """Turn the spinner; in a log, break a silence that has lasted."""
@@ -95,6 +108,8 @@ class Progress:
     def note(self, text: str) -> None:
         """Say one line, above what is drawn. Control characters show as escapes."""
         self._erase()
+        if not self._in_place:
+            self._say_start()
         self._say(text)
         if self._in_place and not self._closed:
             self._draw()
@@ -145,10 +160,7 @@ class Progress:
         self._say(f"{self._time()} waiting for {what}")
 
     def _say(self, text: str) -> None:
-        line = visible(f"dlftask: {text}")
-        if len(line) > _LONGEST_LINE:
-            line = line[: _LONGEST_LINE - 1] + ("…" if self._unicode else "~")
-        self._streams.say(line)
+        self._streams.say(one_line(f"dlftask: {text}", self._streams.err_encoding))
         self._said_s = self._now()
 
     def _time(self) -> str:
@@ -188,8 +200,7 @@ class Progress:
         last = next(iter(self._tasks.values())).last if len(self._tasks) == 1 else ""
         if last:
             text += f"  {last}"
-        encoding = self._streams.err_encoding
-        text = text[:_LONGEST_LINE].encode(encoding, "backslashreplace").decode(encoding)
+        text = encodable(text[:_LONGEST_LINE], self._streams.err_encoding)
         line = _crop(text, max(size[0] - 1, 1), "…" if self._unicode else "...")
         if (line, size) != self._line:
             if size != self._line[1]:
@@ -228,9 +239,10 @@ def _own_facts(task: Task) -> _Node:
 
 
 def _status(known: _Known) -> str | None:
-    if known.snapshot.error is not None:
+    snapshot = known.snapshot
+    if snapshot.error is not None and not isinstance(snapshot.error, WaitTimedOut):
         return Status.FAILED
-    return known.snapshot.task.status if known.snapshot.task else "not answered yet"
+    return snapshot.task.status if snapshot.task else "not answered yet"
 
 
 def _task_text(known: _Known) -> str:
