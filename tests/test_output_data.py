@@ -152,7 +152,30 @@ def test_a_bare_string_goes_to_a_pipe_as_it_is_and_to_a_terminal_made_visible() 
     snapshot, query = had(task(name="a\nb\x1b\ud800")), compile_query("name")
     assert render_json([snapshot], query) == "a\nb\x1b\\ud800\n"
     assert render_json([snapshot], query, terminal=True) == "a\\x0ab\\x1b\\ud800\n"
-    assert render_jsonl([snapshot], query, terminal=True) == "a\\x0ab\\x1b\\ud800\n"
+
+
+def test_a_bare_string_of_jsonl_is_one_line_wherever_it_goes() -> None:
+    snapshot, query = had(task(name="a\nb\r\x0b\x0c\x85\u2028\x1b\t\\é")), compile_query("name")
+    piped = render_jsonl([snapshot], query)
+    assert piped == "a\\nb\\r\\x0b\\x0c\\x85\\u2028\x1b\t\\é\n"
+    assert len(piped.splitlines()) == 1
+    shown = render_jsonl([snapshot], query, terminal=True)
+    assert shown == "a\\nb\\r\\x0b\\x0c\\x85\\u2028\\x1b\\x09\\é\n"
+
+
+@pytest.mark.parametrize(
+    ("expression", "said"),
+    [
+        ("a[", "Invalid jmespath expression: Incomplete expression"),
+        ("&name", "selects an expression, which is no value"),
+        ("{a: [&name]}", "selects an expression, which is no value"),
+        ("to_number('nan')", "selects what JSON cannot hold"),
+    ],
+)
+def test_what_is_wrong_with_an_expression_is_said_in_words(expression: str, said: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        compile_query(expression).select({"name": "x"})
+    assert str(caught.value) == f"--query: {said}"
 
 
 @pytest.mark.parametrize(

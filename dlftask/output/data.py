@@ -18,8 +18,10 @@ from dlftask.task import Subtask, Task
 # JSON's own writer escapes C0 alone; the newlines of its indentation must stay.
 _JSON_CONTROL = f"[{CONTROLS.removeprefix(C0)}{LINE_BREAKS}]"
 _SURROGATE = r"[\ud800-\udfff]"
+# All that some reader of lines takes for the end of one, and lone surrogates.
+_LINE_END = rf"[\n-\r\x1c-\x1e\x85{LINE_BREAKS}\ud800-\udfff]"
 _TSV_SPECIAL = f"[{CONTROLS}{LINE_BREAKS}\\\\]"
-_TSV_ESCAPES = {"\t": r"\t", "\n": r"\n", "\r": r"\r", "\\": r"\\"}
+_SHORT_ESCAPES = {"\t": r"\t", "\n": r"\n", "\r": r"\r", "\\": r"\\"}
 
 
 class Query:
@@ -41,10 +43,14 @@ class Query:
         """The part of a JSON value; raises ``ConfigurationError`` where its types do not fit."""
         try:
             found = self._parsed.search(value)
-            # A reference (&name) and a number such as NaN are results that JSON cannot write.
-            json.dumps(found, allow_nan=False)
         except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError) as error:
             raise ConfigurationError(f"--query: {_reason(error)}") from None
+        try:
+            json.dumps(found, allow_nan=False)
+        except TypeError:
+            raise ConfigurationError("--query: selects an expression, which is no value") from None
+        except (ValueError, RecursionError):
+            raise ConfigurationError("--query: selects what JSON cannot hold") from None
         return found
 
 
@@ -55,7 +61,8 @@ def compile_query(expression: str) -> Query:
 
 def _reason(error: Exception) -> str:
     # The library draws a second and a third line with a marker below the expression.
-    return visible(str(error).partition(", for expression")[0].partition("\n")[0])
+    reason = str(error).partition(", for expression")[0].partition("\n")[0]
+    return visible(reason.rstrip(": "))
 
 
 def _functions_called(node: Any) -> Iterator[str]:
@@ -120,6 +127,8 @@ def json_line(snapshot: Snapshot, query: Query | None = None, *, terminal: bool 
     if query is not None:
         value = query.select(value)
         if isinstance(value, str):
+            # One object stays one line, even on a pipe.
+            value = re.sub(_LINE_END, _short_escape, value)
             return _bare(value, terminal=terminal) + "\n"
     return _json_safe(json.dumps(value, ensure_ascii=False, separators=(",", ":"))) + "\n"
 
@@ -156,11 +165,11 @@ def _number(value: int | None) -> str:
 def _field(text: str | None) -> str:
     if not text or (text.isprintable() and "\\" not in text):
         return text or ""
-    return re.sub(_TSV_SPECIAL, _tsv_escaped, text)
+    return re.sub(_TSV_SPECIAL, _short_escape, text)
 
 
-def _tsv_escaped(match: re.Match[str]) -> str:
-    return _TSV_ESCAPES.get(match[0]) or escaped(match)
+def _short_escape(match: re.Match[str]) -> str:
+    return _SHORT_ESCAPES.get(match[0]) or escaped(match)
 
 
 def _indented(value: Any) -> str:
