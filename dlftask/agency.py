@@ -6,7 +6,6 @@ loopback or link-local address.
 """
 
 import ipaddress
-import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,7 +14,8 @@ from urllib.parse import urlsplit
 
 from dlftask.endpoints import check_endpoint, is_loopback
 from dlftask.errors import ConfigurationError, CredentialsRefused, DlftaskError, SenselessAnswer
-from dlftask.replies import Reply, Send, error_for
+from dlftask.replies import Reply, Send, refusal_or_error
+from dlftask.sharing import Shared
 from dlftask.task import read_json
 
 if TYPE_CHECKING:
@@ -40,35 +40,38 @@ class Agency:
         self, send: Send, environ: Mapping[str, str], *, now: Callable[[], float] = time.time
     ) -> None:
         self._now = now
-        self._lock = threading.Lock()
         self._key: AccessKey | None = None
         self._ends_s = 0.0
         self._renew_s = 0.0
         self._fetch = _pod(send, environ) or _metadata(send, environ)
+        self._shared = Shared(self._current)
 
     def key(self) -> "AccessKey":
         """The key pair, fetched where there is none or its end is near.
 
         Raises ``CredentialsRefused``, ``ServiceUnavailable`` or ``SenselessAnswer``.
         """
-        with self._lock:
-            now = self._now()
-            if self._key is not None and now < self._renew_s:
-                return self._key
-            try:
-                self._key, self._ends_s = self._fetch()
-            except DlftaskError:
-                if self._key is None or now >= self._ends_s:
-                    raise
-                self._renew_s = now + _RETRY_S
-            else:
-                self._renew_s = self._ends_s - min(_RENEW_BEFORE_S, (self._ends_s - now) / 4)
-            return self._key
+        return self._shared()
 
     def forget(self) -> None:
         """Have the next key pair fetched, whatever is left of this one: it was refused."""
-        with self._lock:
-            self._key = None
+        self._key = None
+
+    def _current(self) -> "AccessKey":
+        now = self._now()
+        key = self._key
+        if key is not None and now < self._renew_s:
+            return key
+        try:
+            key, self._ends_s = self._fetch()
+        except DlftaskError:
+            if key is None or now >= self._ends_s:
+                raise
+            self._renew_s = now + _RETRY_S
+        else:
+            self._renew_s = self._ends_s - min(_RENEW_BEFORE_S, (self._ends_s - now) / 4)
+        self._key = key
+        return key
 
 
 _Fetch = Callable[[], "tuple[AccessKey, float]"]
@@ -150,7 +153,7 @@ def _check(reply: Reply) -> None:
             hint="no agency is bound to this machine or pod: bind one that may read DataArts",
         )
     if not 200 <= reply.status < 300:
-        raise error_for(reply, "the metadata service")
+        raise refusal_or_error(reply, "the metadata service")
 
 
 def _text(reply: Reply) -> str:

@@ -19,7 +19,7 @@ _Command = TypeVar("_Command", bound=Callable[..., None])
 _GET_EXAMPLES = """\
   dlftask get 008aae2e675d3bcb01675d3c66f20000     what became of this task?
   dlftask get --wait --timeout 2h -o json ID       wait for its end, in a script
-  dlftask get --demo 008aae2e675d3bcb01675d3e6b960004     try it: no account needed
+  dlftask get --demo 008aae2e675d3bcb01675d3e6b960004   try it, without an account
 """
 _WATCH_EXAMPLES = """\
   dlftask watch 008aae2e675d3bcb01675d3c66f20000   see it run, until it has ended
@@ -423,9 +423,11 @@ def run_command_line(arguments: list[str], *, began_s: float) -> int:
         return command(arguments, prog_name="dlftask", standalone_mode=False, obj=began_s) or 0
     except _UsageError as error:
         text = " ".join(str(error.format_message()).split())  # type: ignore[attr-defined]
-        text = text[:1].lower() + text[1:]
+        text = (text[:1].lower() + text[1:]).removesuffix(".")
         ctx = getattr(error, "ctx", None)
-        path = ctx.command_path if ctx else "dlftask"
+        # A missing value of an option is said without a context.
+        words = ["dlftask", *(word for word in arguments[:1] if word in ("get", "watch"))]
+        path = ctx.command_path if ctx else " ".join(words)
         raise ConfigurationError(text, hint=f"see {path} --help") from None
 
 
@@ -441,7 +443,7 @@ def _run(ctx: typer.Context, arguments: list[str], options: dict[str, Any]) -> N
     if name == "watch" or not arguments:
         options["wait"] = True
     settings = load_settings(options)
-    until_s = None if settings.timeout_s is None else began_s + settings.timeout_s
+    until_s = float("inf") if settings.timeout_s is None else began_s + settings.timeout_s
     task_ids = read_task_ids(arguments, lambda: read_input(until_s))
 
     from dlftask.run import Command, run

@@ -73,8 +73,8 @@ class Credentials:
         """
         from dlftask.signing import AccessKeyAuth, TokenAuth
 
+        secret = self._get()
         with self._lock:
-            secret = self._get()
             if secret is not self._secret:
                 self._secret = secret
                 self._auths = {}
@@ -182,7 +182,9 @@ def read_sdk_file(environ: Mapping[str, str], home: Path) -> Mapping[str, str]:
         parser.read_string(text)
     except configparser.Error:  # its message repeats the file's lines
         raise ConfigurationError(f"{path}: not a valid INI file") from None
-    return dict(parser["basic"]) if parser.has_section("basic") else {}
+    # The SDK reads the first where a program names it, the second by itself.
+    found = [name for name in ("basic", "basiccredentials") if parser.has_section(name)]
+    return dict(parser[found[0]]) if found else {}
 
 
 @dataclass(frozen=True, slots=True)

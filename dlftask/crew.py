@@ -12,6 +12,8 @@ from dlftask.transport import Call, attend
 
 _LOOK_S = 0.2
 """How often the limits of what is under way are looked at."""
+_GRACE_S = 0.3
+"""How long a thread has to come back after its call was ended."""
 
 
 class _Question:
@@ -77,14 +79,13 @@ class Crew:
         Whatever is raised while asking and is not a ``DlftaskError`` is raised here.
         """
         while True:
-            wake_s = min([until_s, *(q.call.until for q in self._under_way.values())])
-            if self._under_way:  # a call sets itself new limits while this waits
-                wake_s = min(wake_s, self.now() + _LOOK_S)
-            wait_s = min(max(0.0, wake_s - self.now()), 3600.0)
+            # A call sets itself new limits while this waits.
+            look_s = self.now() + (_LOOK_S if self._under_way else 3600.0)
+            wait_s = max(0.0, min(until_s, look_s) - self.now())
             try:
                 done = [self._done.get(timeout=wait_s)]
             except Empty:
-                found = [self._give_up(question) for question in self._overdue()]
+                found = self._overdue()
             else:
                 while not self._done.empty():
                     done.append(self._done.get())
@@ -99,14 +100,20 @@ class Crew:
         for _ in range(self._hired):
             self._waiting.put(None)
 
-    def _overdue(self) -> list[_Question]:
-        now_s = self.now()
-        return [q for q in self._under_way.values() if q.call.until <= now_s]
+    def _overdue(self) -> list[Answer]:
+        """End what has taken too long, and answer for the threads that even so do not come back.
 
-    def _give_up(self, question: _Question) -> Answer:
-        error = question.call.overdue()
-        self.drop(question.task_id)
-        return Answer(question.task_id, question.asked_s, error)
+        Most do, at once, and know better what it was that took so long.
+        """
+        now_s = self.now()
+        late = [q for q in self._under_way.values() if q.call.until <= now_s]
+        for question in late:
+            if not question.call.given_up:
+                question.call.give_up()
+        lost = [q for q in late if q.call.until + _GRACE_S <= now_s]
+        for question in lost:
+            self.drop(question.task_id)
+        return [Answer(q.task_id, q.asked_s, q.call.overdue()) for q in lost]
 
     def _finish(self, question: _Question) -> Answer:
         del self._under_way[question.task_id]

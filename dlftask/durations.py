@@ -8,6 +8,8 @@ _DURATION = (
     rf"(?:(?P<bare>{_NUMBER})|(?=.)(?:(?P<h>{_NUMBER})h)?(?:(?P<m>{_NUMBER})m(?!s))?"
     rf"(?:(?P<s>{_NUMBER})s)?(?:(?P<ms>{_NUMBER})ms)?)"
 )
+LONGEST_S = 1_000_000_000.0
+"""Thirty years: what is longer counts as that, for no clock of the system takes any number."""
 _SECONDS = {"bare": 1.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 
 
@@ -22,7 +24,7 @@ def parse_duration(text: str) -> float:
         seconds = sum(float(n) * _SECONDS[unit] for unit, n in match.groupdict("0").items())
     if not seconds > 0:
         raise ValueError(f"{text!r} is no duration above zero, such as 90, 500ms, 1m30s or 2h")
-    return seconds
+    return min(seconds, LONGEST_S)
 
 
 def format_duration(seconds: float) -> str:

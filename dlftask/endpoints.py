@@ -65,20 +65,21 @@ def check_endpoint(url: str, *, what: str, insecure: bool) -> str:
     may hold a password.
     """
     parts = _split(url, what)
+    shown = "the URL" if "@" in url else repr(url)
     hint = "an endpoint looks like https://host or https://host:port/path"
     if parts.username is not None or parts.password is not None:
         raise ConfigurationError(f"{what}: an endpoint has no user name or password", hint=hint)
     if re.search(r"[\s\\]", url) or not url.isprintable():
-        raise ConfigurationError(f"{what}: {url!r} has white space or a backslash in it", hint=hint)
+        raise ConfigurationError(f"{what}: {shown} has white space or a backslash in it", hint=hint)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ConfigurationError(f"{what}: {url!r} is no http or https URL", hint=hint)
+        raise ConfigurationError(f"{what}: {shown} is no http or https URL", hint=hint)
     if "?" in url or "#" in url:
-        raise ConfigurationError(f"{what}: {url!r} has a query or a fragment", hint=hint)
+        raise ConfigurationError(f"{what}: {shown} has a query or a fragment", hint=hint)
     if not _is_host(parts.hostname):
-        raise ConfigurationError(f"{what}: {url!r} has no valid host name", hint=hint)
+        raise ConfigurationError(f"{what}: {shown} has no valid host name", hint=hint)
     if parts.scheme == "http" and not insecure and not is_loopback(parts.hostname):
         raise ConfigurationError(
-            f"{what}: {url!r} would send the credentials in plain text",
+            f"{what}: {shown} would send the credentials in plain text",
             hint="use https; --insecure permits plain http beyond loopback",
         )
     return f"{parts.scheme}://{parts.netloc.lower().removesuffix(':')}{parts.path.rstrip('/')}"

@@ -37,7 +37,7 @@ def check_task_id(task_id: str) -> str:
     return task_id
 
 
-def read_input(until_s: float | None) -> bytes:
+def read_input(until_s: float) -> bytes:
     """Standard input to its end; ``until_s`` is the moment (monotonic) at which time is up.
 
     Raises ``WaitTimedOut``, and ``ConfigurationError`` where it is closed or endless.
@@ -47,9 +47,11 @@ def read_input(until_s: float | None) -> bytes:
     descriptor = sys.stdin.fileno()
     data = bytearray()
     while len(data) <= _MAX_INPUT:
-        left_s = None if until_s is None else max(0.0, until_s - time.monotonic())
-        if not select.select([descriptor], [], [], left_s)[0]:
+        now_s = time.monotonic()
+        if now_s >= until_s:
             raise WaitTimedOut("standard input had not ended when the time-out ran out")
+        if not select.select([descriptor], [], [], min(until_s - now_s, 3600.0))[0]:
+            continue
         try:
             part = os.read(descriptor, 65536)
         except OSError as error:

@@ -91,8 +91,8 @@ def _read_file(path: Path, *, named: bool) -> tuple[dict[str, Any], tuple[str, .
         place = str(error).rpartition("(")[2].rstrip(")")
         where = f" ({place})" if place.startswith(("at line", "at end")) else ""
         raise ConfigurationError(f"{path}: not valid TOML{where}") from None
-    except RecursionError:
-        raise ConfigurationError(f"{path}: not valid TOML (nested too deeply)") from None
+    except (RecursionError, ValueError):  # nested too deeply; a number of thousands of digits
+        raise ConfigurationError(f"{path}: not valid TOML that can be read") from None
     warning = others_can_read(path) if _holds_secret(tables) else None
     return tables, (warning,) if warning else ()
 
@@ -142,5 +142,9 @@ _KINDS: Mapping[type, str] = {
 def _nearest(word: str, known: Iterable[str]) -> str:
     from difflib import get_close_matches
 
-    found = get_close_matches(word.lower().replace("-", "_"), list(known), n=1)
-    return f": did you mean {found[0]!r}?" if found else ""
+    word, known = word.lower().replace("-", "_"), list(known)
+    for cutoff, text in ((0.6, ": did you mean {!r}?"), (0.0, "; the nearest known is {!r}")):
+        found = get_close_matches(word, known, n=1, cutoff=cutoff)
+        if found:
+            return text.format(found[0])
+    return ""

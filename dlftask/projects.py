@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from dlftask.errors import ConfigurationError, DlftaskError, SenselessAnswer
-from dlftask.replies import Send, error_for
+from dlftask.replies import Send, refusal_or_error
 from dlftask.task import read_json
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def look_up_project(send: Send, *, iam_endpoint: str, region: str, auth: "AuthBa
     try:
         reply = send("GET", f"{iam_endpoint}/v3/projects?name={quote(region, safe='')}", auth=auth)
         if not 200 <= reply.status < 300:
-            raise error_for(reply, "IAM")
+            raise refusal_or_error(reply, "IAM")
     except DlftaskError as error:
         hint = f"{_HINT}, and IAM is not asked"
         error.message = f"the project ID of region {region!r} was not found out: {error.message}"

@@ -89,6 +89,21 @@ def error_for(reply: Reply, who: str) -> DlftaskError:
     return SenselessAnswer(f"{who} gave an answer that makes no sense", **said)
 
 
+def refusal_or_error(reply: Reply, who: str) -> DlftaskError:
+    """The same for those who give or know credentials: whatever they refuse is a refusal."""
+    error = error_for(reply, who)
+    if isinstance(error, SenselessAnswer) and 400 <= reply.status < 500:
+        said = Said(
+            code=error.code,
+            service_message=error.service_message,
+            http_status=error.http_status,
+            request_id=error.request_id,
+            hint=error.hint,
+        )
+        return CredentialsRefused(error.message, **said)
+    return error
+
+
 def read_error(reply: Reply) -> tuple[str | None, str | None, str | None]:
     """Error code, message and request ID, as far as an answer has them, in any shape of theirs."""
     request_id = reply.headers.get("X-Request-Id")

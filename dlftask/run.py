@@ -91,7 +91,9 @@ def _client(settings: Settings, streams: Streams) -> Iterator[Client]:
         streams.say("\n".join(visible(line) for line in text.splitlines()))
 
     if not settings.demo:
-        with Client(settings=settings, trace=trace if settings.debug else None) as client:
+        with Client(
+            settings=settings, trace=trace if settings.debug and not settings.quiet else None
+        ) as client:
             yield client
         return
     from dlftask.simulator import Simulator
@@ -104,7 +106,9 @@ def _client(settings: Settings, streams: Streams) -> Iterator[Client]:
             origins={"endpoint": "--demo"},
             environ=simulator.environment(),
         )
-        with Client(settings=embedded, trace=trace if settings.debug else None) as client:
+        with Client(
+            settings=embedded, trace=trace if settings.debug and not settings.quiet else None
+        ) as client:
             yield client
 
 
@@ -137,7 +141,10 @@ def _follow(
     try:
         view = _view(command, settings, streams, query)
         news = client.follow(command.task_ids, patience, note=view.note, tick_s=view.tick_s)
+        view.tick()
         for changed in news:
+            if command.watches:
+                streams.check_reader()
             snapshots.update((snapshot.task_id, snapshot) for snapshot in changed)
             if changed:
                 view.show(changed)
@@ -219,7 +226,7 @@ def _print(
         return
     if output == "tree":
         if not command.watches or streams.can_redraw:
-            _print_trees(tasks, settings, streams)
+            _print_trees(snapshots, settings, streams)
         return
     from dlftask.output import data
 
@@ -238,7 +245,9 @@ def _say_errors(snapshots: Iterable[Snapshot], streams: Streams) -> None:
         error = snapshot.error
         if error is None and snapshot.task and snapshot.task.status not in KNOWN_STATUSES:
             error = SenselessAnswer(
-                f"unknown status {snapshot.task.status!r}",
+                f'unknown status "{snapshot.task.status}"',
+                http_status=200,
+                request_id=snapshot.task.request_id,
                 hint="a newer dlftask may know it; -o json shows the whole answer",
             )
         if error is not None:
@@ -279,19 +288,24 @@ def _last_known(snapshot: Snapshot) -> str:
     )
 
 
-def _print_trees(tasks: Sequence[Task], settings: Settings, streams: Streams) -> None:
+def _print_trees(snapshots: Sequence[Snapshot], settings: Settings, streams: Streams) -> None:
     if streams.out_is_terminal or streams.color:
         from dlftask.output.rich_tree import print_trees
 
-        print_trees(tasks, streams, utc=settings.utc, compact=settings.compact)
+        print_trees(snapshots, streams, utc=settings.utc, compact=settings.compact)
         return
     from dlftask.output.tree import tree_lines
 
     lines = (
         line
-        for task in tasks
+        for snapshot in snapshots
+        if snapshot.result is not None
         for line in tree_lines(
-            task, utc=settings.utc, compact=settings.compact, unicode=streams.unicode
+            snapshot.result,
+            utc=settings.utc,
+            compact=settings.compact,
+            unicode=streams.unicode,
+            asked=snapshot.task_id,
         )
     )
     streams.write("".join(f"{line}\n" for line in lines))

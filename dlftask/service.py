@@ -1,12 +1,13 @@
 """One question to the service: a task, or an error."""
 
-import threading
 from collections.abc import Callable, Mapping
 from copy import copy
+from dataclasses import replace
 
 from dlftask.credentials import Credentials
-from dlftask.errors import DlftaskError, SenselessAnswer
+from dlftask.errors import CredentialsRefused, DlftaskError, SenselessAnswer
 from dlftask.replies import Reply, Send, error_for
+from dlftask.sharing import Shared
 from dlftask.task import Task, read_task
 
 
@@ -30,11 +31,10 @@ class Service:
         self._endpoint = endpoint
         self._credentials = credentials
         self._find_project = find_project
-        self._project_lock = threading.Lock()
+        self._project = Shared(self._look_up)
         self._project_id: str | None = None
-        self._lookups_failed = 0
-        self._lookup_error: DlftaskError | None = None
-        self._headers = {} if workspace is None else {"workspace": workspace}
+        self._refusal: CredentialsRefused | None = None
+        self._headers = {} if workspace is None else {"workspace": _as_utf8(workspace)}
 
     def ask(self, task_id: str) -> Task:
         """Ask once for a task; a refusal of stale credentials is answered with fresh ones, once.
@@ -43,9 +43,10 @@ class Service:
         """
         reply = self.call("GET", f"system-tasks/{task_id}")
         try:
-            return read_task(reply.body)
+            task = read_task(reply.body)
         except ValueError as error:
             raise _senseless(reply, str(error)) from None
+        return replace(task, request_id=reply.headers.get("X-Request-Id"))
 
     def call(self, method: str, path: str, *, body: bytes = b"") -> Reply:
         """Call the service below the project's own path. Raises unless the answer is a 2xx."""
@@ -63,21 +64,21 @@ class Service:
             raise error_for(reply, "the service")
         return reply
 
-    def _project(self) -> str:
-        failed_before = self._lookups_failed
-        with self._project_lock:
-            if self._project_id is None:
-                # Whoever waited for a look-up that failed shares its failure: a hundred tasks
-                # do not ask a dead IAM one after another.
-                if self._lookup_error is not None and self._lookups_failed != failed_before:
-                    raise copy(self._lookup_error)
-                try:
-                    self._project_id = self._find_project()
-                except DlftaskError as error:
-                    self._lookup_error = error
-                    self._lookups_failed += 1
-                    raise
-            return self._project_id
+    def _look_up(self) -> str:
+        if self._refusal is not None:
+            raise copy(self._refusal)
+        if self._project_id is None:
+            try:
+                self._project_id = self._find_project()
+            except CredentialsRefused as error:
+                self._refusal = error
+                raise
+        return self._project_id
+
+
+def _as_utf8(text: str) -> str:
+    """Text that goes out as UTF-8: the HTTP library sends a header's characters as Latin-1."""
+    return text.encode().decode("latin-1")
 
 
 def _senseless(reply: Reply, reason: str) -> DlftaskError:

@@ -17,7 +17,7 @@ from dlftask.profiles import Profile, read_profile
 OUTPUTS = ("tree", "json", "jsonl", "tsv", "junit")
 COLORS = ("auto", "always", "never")
 AUTH_METHODS = ("auto", "token", "aksk", "agency")
-MAX_CONCURRENCY = 256
+MAX_CONCURRENCY = 9999
 
 _IDENTIFIER = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _SWITCH = {
@@ -58,7 +58,7 @@ class Settings(NamedTuple):
     strict: bool = False
     compact: bool = False
     quiet: bool = False
-    color: str = "auto"
+    color: str | None = None
     utc: bool = False
     debug: bool = False
     demo: bool = False
@@ -86,12 +86,8 @@ def _identifier(value: object) -> str:
 
 def _header(value: object) -> str:
     text = str(value)
-    if text != text.strip() or not all(c == "\t" or c.isprintable() for c in text):
+    if text != text.strip(" \t") or re.search("[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]", text):
         raise ValueError(f"{text!r} cannot be sent in a header")
-    try:
-        text.encode("latin-1")
-    except UnicodeEncodeError:
-        raise ValueError(f"{text!r} cannot be sent in a header") from None
     return text
 
 
@@ -236,7 +232,14 @@ def load_settings(
         if demo and setting.names_service:
             continue
         for origin, raw in _places(
-            key, setting, given, environ=environ, profile=profile, home=home
+            key,
+            setting,
+            given,
+            environ=environ,
+            profile=profile,
+            home=home,
+            # With a project ID nobody asks IAM: what is said of it may be as broken as it likes.
+            sdk_file_is_moot="project_id" in values,
         ):
             try:
                 values[setting.field or key] = setting.read(raw)
@@ -308,6 +311,7 @@ def _places(
     environ: Mapping[str, str],
     profile: Profile,
     home: Path,
+    sdk_file_is_moot: bool,
 ) -> Iterator[tuple[str, object]]:
     """Where a setting stands, first what counts first, each with its name for an error line."""
     if key in given:
@@ -323,7 +327,7 @@ def _places(
     for variable in setting.cloud:
         if environ.get(variable):
             yield variable, environ[variable]
-    if setting.in_sdk_file:
+    if setting.in_sdk_file and not sdk_file_is_moot:
         from dlftask.credentials import read_sdk_file
 
         found = read_sdk_file(environ, home)

@@ -1,6 +1,7 @@
 """Standard output and error: what they are, and writing to them without losing anything."""
 
 import os
+import select
 import sys
 from collections.abc import Mapping
 from typing import TextIO
@@ -13,8 +14,8 @@ _UNICODE_PROBE = "✓✗●├└│"
 class Streams:
     """The two output streams of a run, replaced as one in a test.
 
-    ``color`` is ``auto``, ``always`` or ``never``; ``auto`` follows ``NO_COLOR``, then
-    ``FORCE_COLOR``, then ``TERM=dumb``, then whether the stream is a terminal.
+    ``color`` is ``always``, ``never`` or ``auto``, which is for a terminal that is not dumb;
+    ``None``, where nobody has said any, follows ``NO_COLOR`` and ``FORCE_COLOR`` first.
     """
 
     def __init__(
@@ -22,7 +23,7 @@ class Streams:
         stdout: TextIO | None = None,
         stderr: TextIO | None = None,
         *,
-        color: str = "auto",
+        color: str | None = None,
         environ: Mapping[str, str] = os.environ,
     ) -> None:
         # Python sets a stream that was closed before the start to None.
@@ -53,13 +54,13 @@ class Streams:
     @property
     def color(self) -> bool:
         """Whether standard output gets colours."""
-        if self._color != "auto":
-            return self._color == "always"
-        if self._environ.get("NO_COLOR"):
+        if self._color is None and self._environ.get("NO_COLOR"):
             return False
-        if self._environ.get("FORCE_COLOR"):
+        if self._color is None and self._environ.get("FORCE_COLOR"):
             return self._environ["FORCE_COLOR"] not in ("0", "false")
-        return self.can_redraw
+        if self._color in (None, "auto"):
+            return self.can_redraw
+        return self._color == "always"
 
     def size(self) -> tuple[int, int]:
         """Columns and rows of the terminal, asked afresh; 80 by 24 where nobody says."""
@@ -80,8 +81,21 @@ class Streams:
         self._write(text.encode(self.out_encoding, "backslashreplace"))
 
     def write_utf8(self, text: str) -> None:
-        """Write data to standard output and flush, in UTF-8 whatever the terminal's encoding."""
-        self._write(text.encode("utf-8", "backslashreplace"))
+        """Write data to standard output and flush, in UTF-8 whatever the locale's encoding.
+
+        Not on a terminal of another encoding: to that, a byte of UTF-8 can be a control character.
+        """
+        encoding = self.out_encoding if self.out_is_terminal else "utf-8"
+        self._write(text.encode(encoding, "backslashreplace"))
+
+    def check_reader(self) -> None:
+        """Raise ``ReaderGone`` where nobody reads standard output any more, nothing written."""
+        if self._out is None or self.out_is_terminal:
+            return
+        poll = select.poll()
+        poll.register(self._out.fileno(), 0)
+        if any(event & select.POLLERR for _, event in poll.poll(0)):
+            raise ReaderGone("the reader of the output went away")
 
     def say(self, text: str) -> None:
         """Write one line to standard error. What cannot be said is no reason to fail."""

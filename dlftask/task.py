@@ -49,7 +49,8 @@ class Task:
     """A system task as the service described it at one moment.
 
     ``status`` is the service's own word: compare it with ``Status``, and expect others.
-    ``raw`` is the service's own object, whole, unknown fields and field order kept.
+    ``raw`` is the service's own object, whole, unknown fields and field order kept;
+    ``request_id`` names the answer for the service's support.
     """
 
     id: str
@@ -61,6 +62,7 @@ class Task:
     last_update_ms: int | None = None
     subtasks: tuple[Subtask, ...] = ()
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    request_id: str | None = field(default=None, compare=False)
 
     @property
     def duration_ms(self) -> int | None:
@@ -109,6 +111,8 @@ def read_task(body: bytes) -> Task:
 
 def read_json(body: bytes) -> Any:
     """Read JSON strictly, as UTF-8: raises ``ValueError`` where ``json.loads`` would guess."""
+    if not body:
+        raise ValueError("nothing at all")
     try:
         value = json.loads(
             body.decode("utf-8"),
@@ -122,6 +126,10 @@ def read_json(body: bytes) -> Any:
         raise ValueError(f"not JSON: {error}") from None
     except RecursionError:
         raise ValueError("nested too deeply") from None
+    except ValueError as error:
+        if str(error).startswith("Exceeds the limit"):  # Python's, for digits of a number
+            raise ValueError("a number out of range") from None
+        raise
     _check_nesting(value)
     return value
 

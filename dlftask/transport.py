@@ -32,9 +32,11 @@ from dlftask.replies import Reply
 
 MAX_BODY = 64 * 1024 * 1024
 """Bytes of an answer, unpacked."""
-MAX_VALUES = 500_000
-"""Commas and brackets in an answer: what bounds the memory that reading its JSON can take."""
+MAX_MEMORY = 380_000_000
+"""Bytes that reading an answer and writing it again may take, estimated before it is read."""
 
+_LONGEST_TIMEOUT_S = 1_000_000.0  # eleven days; a socket takes no more than 24
+_CONTINUATION = bytes(range(0x80, 0xC0))  # in UTF-8 the further bytes of a character
 _CONNECTION = "connection"
 _TUNNEL = re.compile("Tunnel connection failed: ([0-9]{3})")
 _PROXY_HINT = "check HTTPS_PROXY, HTTP_PROXY and NO_PROXY"
@@ -52,17 +54,34 @@ class Call:
 
     def __init__(self) -> None:
         self.until = float("inf")
+        self.given_up = False
         self.waiting_for = "an answer"
-        self.limit_s = 0.0
+        self._limit_s = 0.0
+        self._host = ""
         self._connection: HTTPConnection | None = None
 
-    def begins(self, connection: HTTPConnection | None, waiting_for: str, limit_s: float) -> None:
-        """From now on the call waits for something, for so many seconds."""
-        if connection is not None:
-            self._connection = connection
-        self.waiting_for = waiting_for
-        self.limit_s = limit_s
-        self.until = time.monotonic() + limit_s
+    def begins(self, host: str, waiting_for: str, limit_s: float) -> None:
+        """From now on the call waits for something of a host, for so many seconds.
+
+        Raises ``ServiceUnavailable`` where it was given up before.
+        """
+        if self.given_up:
+            raise self.overdue()
+        self._host = host
+        self._wait(waiting_for, limit_s)
+
+    def connects(self, connection: HTTPConnection) -> "Callable[[], None]":
+        """The call gets itself a connection; what is returned is called once there is one."""
+        before = (self.waiting_for, self._limit_s)
+        limit_s = connection.timeout
+        self._connection = connection
+        self._wait(_CONNECTION, limit_s if isinstance(limit_s, int | float) else 0.0)
+        return lambda: self._wait(*before)
+
+    def asks(self, connection: HTTPConnection) -> None:
+        """The call has a connection: its answer's time begins."""
+        self._connection = connection
+        self._wait(self.waiting_for, self._limit_s)
 
     def ends(self) -> None:
         """Nothing is under way any more."""
@@ -71,14 +90,14 @@ class Call:
 
     def overdue(self) -> ServiceUnavailable:
         """What to say of a call whose time is up."""
-        limit = format_duration(self.limit_s)
-        hint = f"{_NETWORK_HINT}, or a proxy" if self.waiting_for == _CONNECTION else None
-        return ServiceUnavailable(f"no {self.waiting_for} within {limit}", hint=hint)
+        limit = format_duration(self._limit_s)
+        host = f"{self._host}: " if self._host else ""
+        return ServiceUnavailable(f"{host}no {self.waiting_for} within {limit}", hint=_NETWORK_HINT)
 
     def give_up(self) -> None:
         """End the call from another thread: a thread that reads wakes up with an error."""
-        connection = self._connection
-        sock = getattr(connection, "sock", None)
+        self.given_up = True
+        sock = getattr(self._connection, "sock", None)
         if sock is None:
             return
         try:
@@ -86,6 +105,11 @@ class Call:
             socket.socket.shutdown(sock, socket.SHUT_RDWR)
         except OSError:
             return
+
+    def _wait(self, waiting_for: str, limit_s: float) -> None:
+        self.waiting_for = waiting_for
+        self._limit_s = limit_s
+        self.until = time.monotonic() + limit_s
 
 
 class _Calls(threading.local):
@@ -105,16 +129,12 @@ class _WatchedConnection(HTTPConnection):
     """A connection that tells its call how far it has come."""
 
     def connect(self) -> None:
-        call = _calls.current
-        limit_s = self.timeout if isinstance(self.timeout, int | float) else 0.0
-        answer = (call.waiting_for, call.limit_s)
-        call.begins(self, _CONNECTION, limit_s)
+        connected = _calls.current.connects(self)
         super().connect()
-        call.begins(self, *answer)
+        connected()
 
     def request(self, *args: Any, **kwargs: Any) -> None:
-        call = _calls.current
-        call.begins(self, call.waiting_for, call.limit_s)
+        _calls.current.asks(self)
         super().request(*args, **kwargs)
 
 
@@ -164,8 +184,8 @@ class Transport:
         insecure: bool = False,
         trace: Callable[[str], None] | None = None,
     ) -> None:
-        self._timeouts = (connect_timeout_s, read_timeout_s)
-        self._read_timeout_s = read_timeout_s
+        self._read_timeout_s = min(read_timeout_s, _LONGEST_TIMEOUT_S)
+        self._timeouts = (min(connect_timeout_s, _LONGEST_TIMEOUT_S), self._read_timeout_s)
         self._trace = trace
         self._verify: bool | str = not insecure
         if insecure:
@@ -194,7 +214,7 @@ class Transport:
         call = _calls.current
         started = time.monotonic()
         loopback = is_loopback(urlsplit(url).hostname or "")
-        proxies = {} if direct or loopback else get_environ_proxies(url)
+        proxies = {} if direct or loopback else _environment_proxies(url)
         proxied = select_proxy(url, proxies) is not None
         try:
             request = requests.Request(
@@ -205,7 +225,7 @@ class Transport:
                 auth=auth,
             ).prepare()
             request.headers.setdefault("User-Agent", _user_agent())
-            call.begins(None, "answer", self._read_timeout_s)
+            call.begins(urlsplit(url).netloc, "answer", self._read_timeout_s)
             with self._adapter.send(
                 request,
                 stream=True,
@@ -214,11 +234,14 @@ class Transport:
                 proxies=proxies,
             ) as response:
                 reply = _read_reply(response)
+            if call.given_up:  # a connection that we cut looks to some like an answer's end
+                raise call.overdue()
         except DlftaskError as error:
+            error = call.overdue() if call.given_up else error
             self._report(method, url, request.headers, started, str(error))
-            raise
+            raise error from None
         except Exception as error:  # noqa: BLE001 - whatever it is: no traceback for a user
-            failure = self._bad_ca_bundle(error) or _failure(error, url, call, proxied=proxied)
+            failure = self._what_failed(error, url, call, proxied=proxied)
             self._report(method, url, headers, started, str(failure))
             raise failure from None
         finally:
@@ -228,9 +251,17 @@ class Transport:
             raise _no_tunnel(urlsplit(url).netloc, "407")
         return reply
 
-    def _bad_ca_bundle(self, error: Exception) -> ConfigurationError | None:
+    def _what_failed(
+        self, error: Exception, url: str, call: Call, *, proxied: bool
+    ) -> DlftaskError:
+        if call.given_up:  # whatever the thread has seen of that
+            return call.overdue()
+        bad_bundle = self._bad_ca_bundle() if url.startswith("https:") else None
+        return bad_bundle or _failure(error, url, call, proxied=proxied)
+
+    def _bad_ca_bundle(self) -> ConfigurationError | None:
         """A bundle that is none: looked at where TLS fails, for reading one takes 20 ms."""
-        if not isinstance(self._verify, str) or not isinstance(error, OSError):
+        if not isinstance(self._verify, str):
             return None
         try:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -262,6 +293,12 @@ class Transport:
         self._trace("\n".join(visible(line) for line in lines))
 
 
+def _environment_proxies(url: str) -> dict[str, str]:
+    """The proxies of ``HTTPS_PROXY`` and ``HTTP_PROXY``, unless ``NO_PROXY`` has the host."""
+    found = get_environ_proxies(url)
+    return {scheme: found[scheme] for scheme in ("https", "http") if scheme in found}
+
+
 def _user_agent() -> str:
     from dlftask import __version__
 
@@ -278,8 +315,10 @@ def _read_reply(response: requests.Response) -> Reply:
     status = response.status_code
     try:
         body = _read_body(response.raw, MAX_BODY)
-    except SenselessAnswer:
+    except SenselessAnswer as error:
         if status < 400:
+            error.http_status = status
+            error.request_id = response.headers.get("X-Request-Id")
             raise
         body = b""  # the status has said what is wrong, whatever came with it
     return Reply(status, response.headers, body)
@@ -306,9 +345,24 @@ def _read_body(raw: urllib3.BaseHTTPResponse, limit: int) -> bytes:
         body = _unzip(body, limit)
     elif encoding != "identity":
         raise SenselessAnswer(f"the answer is packed with {encoding}, which was not asked for")
-    if body.count(b",") + body.count(b"{") + body.count(b"[") > MAX_VALUES:
-        raise SenselessAnswer(f"the answer has more than {MAX_VALUES:,} values")
+    if _memory_to_read(body) > MAX_MEMORY:
+        raise SenselessAnswer("the answer would take more than 400 MB of memory to read")
     return body
+
+
+def _memory_to_read(body: bytes) -> float:
+    """Bytes, estimated: measured on texts of one long string, and of many small objects.
+
+    Python keeps a text at one byte a character, at two with anything beyond Latin-1 in it, and at
+    four with anything beyond the Basic Multilingual Plane.
+    """
+    width = 1 if body.isascii() else 4 if re.search(rb"[\xf0-\xff]", body) else 2
+    values = body.count(b",") + body.count(b"{") + body.count(b"[")
+    if values > 100_000:  # those in strings count for nothing
+        bare = re.sub(rb'(?s)"[^"\\]*(?:\\.[^"\\]*)*"', b"", body)
+        values = bare.count(b",") + bare.count(b"{") + bare.count(b"[")
+    characters = len(body.translate(None, _CONTINUATION))
+    return 2.0 * len(body) + 2.7 * width * characters + 110.0 * values
 
 
 def _unzip(packed: bytes, limit: int) -> bytes:
@@ -374,6 +428,10 @@ def _failure(  # noqa: C901 - one kind of failure after another
         return ServiceUnavailable(
             f"{where}: the connection was closed without an answer", hint=hint
         )
+    # Of a chunk's length that is none the library makes an answer that is cut off.
+    bad_chunk = re.compile(r"base 16: b'[^']")
+    if any(isinstance(cause, ValueError) and bad_chunk.search(str(cause)) for cause in causes):
+        return not_http
     if caused_by(http.client.IncompleteRead, urllib3.exceptions.IncompleteRead):
         return ServiceUnavailable(f"{where}: the answer was cut off")
     if caused_by(http.client.HTTPException, urllib3.exceptions.InvalidChunkLength):

@@ -38,7 +38,7 @@ def place(tmp_path: Path) -> Place:
 
 def test_nothing_set_gives_the_contracts_defaults(place: Place) -> None:
     found = place.load(wait=True)
-    assert (found.output, found.color, found.auth) == ("tree", "auto", "auto")
+    assert (found.output, found.color, found.auth) == ("tree", None, "auto")
     assert (found.timeout_s, found.interval_s, found.max_outage_s) == (None, None, 300)
     assert (found.connect_timeout_s, found.read_timeout_s, found.concurrency) == (5, 10, 8)
     assert [found.strict, found.compact, found.quiet, found.utc, found.debug] == [False] * 5
@@ -170,7 +170,8 @@ def test_no_color_beats_the_profile_and_the_option_beats_both(place: Place) -> N
     place.profile('[default]\ncolor = "always"\n')
     assert place.load().color == "always"
     place.environ["NO_COLOR"] = "1"
-    assert place.load().color == "auto"
+    assert place.load().color is None
+    assert place.load(color="auto").color == "auto"
     assert place.load(color="always").color == "always"
 
 

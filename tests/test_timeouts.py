@@ -92,7 +92,7 @@ def test_the_read_timeout_bounds_the_answer_up_to_its_last_byte(row: str) -> Non
         took_s = time.monotonic() - started
         crew.dismiss()
     assert isinstance(outcome, ServiceUnavailable)
-    assert str(outcome) == "no answer within 500ms"
+    assert str(outcome).endswith(": no answer within 500ms")
     assert 0.45 < took_s < 1.5
 
 
@@ -104,7 +104,7 @@ def test_the_connect_timeout_bounds_a_connection_that_hangs() -> None:
         took_s = time.monotonic() - started
         crew.dismiss()
     assert isinstance(outcome, ServiceUnavailable)
-    assert str(outcome) == "no connection within 500ms"
+    assert str(outcome).endswith(": no connection within 500ms")
     assert 0.45 < took_s < 1.5
 
 
@@ -116,7 +116,7 @@ def test_the_connect_timeout_bounds_a_handshake_of_tls_that_hangs() -> None:
         outcome = ask(crew, "t1").outcome
         took_s = time.monotonic() - started
         crew.dismiss()
-    assert str(outcome) == "no connection within 500ms"
+    assert str(outcome).endswith(": no connection within 500ms")
     assert 0.45 < took_s < 1.5
 
 
@@ -131,7 +131,7 @@ def test_the_connect_timeout_bounds_a_name_look_up_that_hangs(
     took_s = time.monotonic() - started
     hanging.set()
     crew.dismiss()
-    assert str(outcome) == "no connection within 500ms"
+    assert str(outcome).endswith(": no connection within 500ms")
     assert 0.45 < took_s < 1.5
 
 

@@ -5,7 +5,7 @@ import hmac
 import secrets
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.client import HTTPMessage
 
 _ALGORITHM = "SDK-HMAC-SHA256"
@@ -22,9 +22,9 @@ class Refusal(Exception):
 class Key:
     """A key pair that the service knows; a temporary one has a token and an end."""
 
-    access_key: str
-    secret_key: str
-    security_token: str | None = None
+    access_key: str = field(repr=False)
+    secret_key: str = field(repr=False)
+    security_token: str | None = field(default=None, repr=False)
     expires_s: float | None = None
 
 
