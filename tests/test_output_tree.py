@@ -7,8 +7,10 @@ from typing import Any
 import pyte
 import pytest
 
+from dlftask.errors import TaskNotFound
 from dlftask.output.rich_tree import print_trees
 from dlftask.output.tree import tree_lines
+from dlftask.snapshot import Snapshot
 from dlftask.streams import Streams
 from dlftask.task import Task, read_task
 
@@ -75,6 +77,7 @@ def rich(
     color: str = "never",
     encoding: str = "utf-8",
     columns: int | None = None,
+    asked: str | None = None,
 ) -> str:
     """What rich's tree looks like: on a pipe, or on a terminal of so many columns."""
     out = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
@@ -85,7 +88,8 @@ def rich(
 
     streams = Sized(out, io.TextIOWrapper(io.BytesIO()), color=color, environ={})
     streams.out_is_terminal = columns is not None
-    print_trees([task(value) for value in values], streams, utc=True, compact=compact)
+    snapshots = [Snapshot(asked or value["id"], task(value)) for value in values]
+    print_trees(snapshots, streams, utc=True, compact=compact)
     return out.buffer.getvalue().decode(encoding)
 
 
@@ -186,6 +190,35 @@ def test_odd_values_are_shown_as_what_they_are(value: dict[str, Any], expected: 
     whole = {"id": "1", "status": "RUNNING", **value}
     assert plain(whole) == expected
     assert rich(whole) == expected
+
+
+def test_an_id_that_is_not_the_one_asked_for_stands_beside_it() -> None:
+    value = {"id": "own\x1b", "status": "RUNNING"}
+    expected = "● own\\x1b  RUNNING\n  ID own\\x1b (asked for other)\n"
+    lines = tree_lines(task(value), utc=True, compact=False, unicode=True, asked="other")
+    assert "".join(f"{line}\n" for line in lines) == expected
+    assert rich(value, asked="other") == expected
+
+
+def test_what_could_not_be_had_has_no_tree() -> None:
+    stdout = io.TextIOWrapper(io.BytesIO())
+    lost = Snapshot("gone", error=TaskNotFound("not there"), settled=True)
+    print_trees([lost], Streams(stdout, stdout, environ={}), utc=True, compact=False)
+    assert stdout.buffer.getvalue() == b""
+
+
+def test_wrapped_lines_stand_below_the_name() -> None:
+    part = {"id": "2", "status": "FAILED", "name": "the part", "message": "some words to wrap"}
+    value = {"id": "i" * 30, "status": "FAILED", "name": "the whole of it", "subtasks": [part]}
+    assert rich(value, columns=24) == (
+        "✗ the whole of it  \n"
+        "  FAILED\n"
+        "  ID \n"
+        f"  {'i' * 22}\n"
+        f"  {'i' * 8}\n"
+        "└── ✗ the part  FAILED  \n"
+        "      some words to wrap\n"
+    )
 
 
 def test_a_compact_tree_of_what_went_well_is_a_count() -> None:

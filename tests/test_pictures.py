@@ -53,7 +53,7 @@ def streams() -> tuple[Streams, io.BytesIO]:
 
 def tree(task: Task, *, compact: bool = False) -> str:
     out, written = streams()
-    print_trees([task], out, utc=True, compact=compact)
+    print_trees([Snapshot(task.id, task)], out, utc=True, compact=compact)
     return written.getvalue().decode()
 
 

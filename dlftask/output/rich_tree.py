@@ -3,17 +3,22 @@
 import io
 from collections.abc import Sequence
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.segment import Segment
 from rich.text import Text
 from rich.tree import Tree
 
 from dlftask.output.text import display_name, status_word, style, symbol
 from dlftask.output.tree import GAP, node_facts, rest_line, shown_subtasks, task_facts
+from dlftask.snapshot import Snapshot
 from dlftask.streams import Streams
 from dlftask.task import Status, Subtask, Task
 
 _NARROWEST = 20
 """Columns below which a tree has no room; the terminal wraps by itself there."""
+
+_INDENT = 2
+"""Cells of a symbol and the space behind it."""
 
 _UNLIMITED = 1_000_000_000
 """Columns of a pipe, where nothing is wrapped or cut."""
@@ -33,23 +38,44 @@ def node_label(node: Task | Subtask, *, unicode: bool) -> Text:
     return label
 
 
-def task_label(task: Task, *, utc: bool, unicode: bool) -> Text:
-    """The lines at the root of a task's tree."""
-    lines = "\n".join(task_facts(task, utc=utc))
-    return node_label(task, unicode=unicode).append(f"\n{lines}")
-
-
 def rest_label(count: int, *, unicode: bool) -> Text:
     """The last line of a compact tree."""
     return Text(rest_line(count, unicode=unicode), style(Status.SUCCESSFUL))
 
 
-def task_tree(task: Task, *, utc: bool, compact: bool, unicode: bool) -> Tree:
+class _Hanging:
+    """A label whose further lines stand below its name, not below its symbol."""
+
+    def __init__(self, label: Text) -> None:
+        self._label = label
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        label = self._label
+        if "\n" not in label.plain and label.cell_len <= options.max_width:
+            yield label
+            return
+        mark, body = label.divide([_INDENT])
+        yield from mark.render(console)
+        lines = body.wrap(console, max(options.max_width - _INDENT, 1), overflow="fold")
+        # Not as one text, which rich would wrap a second time: that costs half as much again.
+        for place, line in enumerate(lines):
+            if place:
+                yield Segment("\n" + " " * _INDENT)
+            yield from line.render(console)
+        yield Segment.line()
+
+
+def task_tree(
+    task: Task, *, utc: bool, compact: bool, unicode: bool, asked: str | None = None
+) -> Tree:
     """A task's tree; rich draws its lines in ASCII on a console whose encoding is not UTF-8."""
-    tree = Tree(task_label(task, utc=utc, unicode=unicode), highlight=False)
+    root = node_label(task, unicode=unicode)
+    for fact in task_facts(task, utc=utc, asked=asked):
+        root.append(f"\n{fact}")
+    tree = Tree(_Hanging(root), highlight=False)
     shown, rest = shown_subtasks(task, compact=compact)
     for part in shown:
-        tree.add(node_label(part, unicode=unicode))
+        tree.add(_Hanging(node_label(part, unicode=unicode)))
     if rest:
         tree.add(rest_label(rest, unicode=unicode))
     return tree
@@ -89,12 +115,25 @@ def make_console(streams: Streams) -> Console:
     )
 
 
-def print_trees(tasks: Sequence[Task], streams: Streams, *, utc: bool, compact: bool) -> None:
-    """Print the tasks' trees on standard output, wrapped on a terminal alone."""
+def print_trees(
+    snapshots: Sequence[Snapshot], streams: Streams, *, utc: bool, compact: bool
+) -> None:
+    """Print the tasks' trees on standard output, wrapped on a terminal alone.
+
+    One that could not be had has none.
+    """
     console = make_console(streams)
     buffer = console.file
-    for task in tasks:
-        tree = task_tree(task, utc=utc, compact=compact, unicode=streams.unicode)
+    for snapshot in snapshots:
+        if snapshot.result is None:
+            continue
+        tree = task_tree(
+            snapshot.result,
+            utc=utc,
+            compact=compact,
+            unicode=streams.unicode,
+            asked=snapshot.task_id,
+        )
         console.print(tree, soft_wrap=not streams.out_is_terminal)
     if isinstance(buffer, io.StringIO):
         streams.write(buffer.getvalue())

@@ -26,15 +26,20 @@ def node_facts(node: Task | Subtask) -> list[str]:
     return [fact for fact in facts if fact]
 
 
-def task_facts(task: Task, *, utc: bool) -> list[str]:
-    """The lines below a task's name: its ID; its start and end where known."""
+def task_facts(task: Task, *, utc: bool, asked: str | None = None) -> list[str]:
+    """The lines below a task's name: its ID, and the one ``asked`` for where it is another; times.
+
+    The times are its start and end, where they are known.
+    """
     times = []
     if task.start_ms is not None:
         times.append(f"started {task_time(task.start_ms, utc=utc)}")
     if task.end_ms is not None:
         times.append(f"ended {task_time(task.end_ms, utc=utc)}")
-    lines = [f"ID {visible(task.id)}", *([GAP.join(times)] if times else [])]
-    return [GAP + line for line in lines]
+    identity = f"ID {visible(task.id)}"
+    if asked is not None and asked != task.id:
+        identity += f" (asked for {asked})"
+    return [identity, *([GAP.join(times)] if times else [])]
 
 
 def shown_subtasks(task: Task, *, compact: bool) -> tuple[Sequence[Subtask], int]:
@@ -50,10 +55,16 @@ def rest_line(count: int, *, unicode: bool) -> str:
     return f"{'…' if unicode else '...'} {count} more {Status.SUCCESSFUL}"
 
 
-def tree_lines(task: Task, *, utc: bool, compact: bool, unicode: bool) -> Iterator[str]:
-    """The lines of a task's tree, without newlines; in ASCII lines and symbols if not unicode."""
+def tree_lines(
+    task: Task, *, utc: bool, compact: bool, unicode: bool, asked: str | None = None
+) -> Iterator[str]:
+    """The lines of a task's tree, without newlines; in ASCII lines and symbols if not unicode.
+
+    ``asked`` is the ID that was asked for: the answer's own may be another.
+    """
     yield _line(task, unicode=unicode)
-    yield from task_facts(task, utc=utc)
+    for fact in task_facts(task, utc=utc, asked=asked):
+        yield GAP + fact
     shown, rest = shown_subtasks(task, compact=compact)
     branch, last = ("├── ", "└── ") if unicode else ("+-- ", "`-- ")
     for part in shown[:-1]:
