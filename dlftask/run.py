@@ -5,7 +5,7 @@ import os
 import shlex
 import signal
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -25,7 +25,7 @@ from dlftask.polling import Patience
 from dlftask.settings import Settings
 from dlftask.snapshot import Snapshot, overall_status
 from dlftask.streams import Streams
-from dlftask.task import KNOWN_STATUSES, Status, Task
+from dlftask.task import KNOWN_STATUSES, Status
 
 if TYPE_CHECKING:
     from dlftask.output.data import Query
@@ -160,10 +160,22 @@ def _follow(
     return list(snapshots.values())
 
 
+def _give_terminal_back() -> None:
+    # Not through the streams: a signal may come in the middle of one of their writes.
+    with suppress(OSError):
+        os.write(1, b"\r\x1b[J\x1b[?7h\x1b[?25h")
+
+
+def _leave(signal_number: int, _frame: FrameType | None) -> None:
+    """A signal that ends the run as it would without us, but for the cursor."""
+    _give_terminal_back()
+    signal.signal(signal_number, signal.SIG_DFL)
+    os.kill(os.getpid(), signal_number)
+
+
 def _suspend(_signal_number: int, _frame: FrameType | None) -> None:
     """Ctrl-Z: the shell that comes back gets its cursor; ``fg`` goes on where the wait was."""
-    # Not through the streams: this may have come in the middle of one of their writes.
-    os.write(1, b"\r\x1b[J\x1b[?7h\x1b[?25h")
+    _give_terminal_back()
     os.kill(os.getpid(), signal.SIGSTOP)
     os.write(1, b"\x1b[?25l")
 
@@ -195,7 +207,10 @@ def _view(command: Command, settings: Settings, streams: Streams, query: "Query 
         from dlftask.output.live import LiveView
 
         signal.signal(signal.SIGTSTP, _suspend)
-        return LiveView(ids, streams, utc=utc, compact=settings.compact)
+        for number in (signal.SIGHUP, signal.SIGQUIT):
+            if signal.getsignal(number) is signal.SIG_DFL:  # not where nohup has it ignored
+                signal.signal(number, _leave)
+        return LiveView(ids, streams, compact=settings.compact)
     if command.watches and settings.output == "tree":
         from dlftask.output.lines import ChangesView
 

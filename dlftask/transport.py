@@ -234,8 +234,6 @@ class Transport:
                 proxies=proxies,
             ) as response:
                 reply = _read_reply(response)
-            if call.given_up:  # a connection that we cut looks to some like an answer's end
-                raise call.overdue()
         except DlftaskError as error:
             error = call.overdue() if call.given_up else error
             self._report(method, url, request.headers, started, str(error))
@@ -246,6 +244,8 @@ class Transport:
             raise failure from None
         finally:
             call.ends()
+        if call.given_up:  # a connection that we cut can look like the end of an answer
+            raise call.overdue()
         self._report(method, url, request.headers, started, f"HTTP {reply.status}", reply=reply)
         if reply.status == 407 and proxied:
             raise _no_tunnel(urlsplit(url).netloc, "407")

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from fcntl import ioctl
 from pathlib import Path
+from typing import Self
 
 import pyte
 import pytest
@@ -173,8 +174,9 @@ def test_while_a_reader_does_not_read(simulator: Simulator, stream: str) -> None
             args = ["get", "-w", *args[1:]]
         given = {stream: writing}
         with Running(*args, env=simulator.environment(), **given) as run:
-            run.until(lambda: simulator.requests)
-            time.sleep(0.5)
+            if stream == "stdout":  # standard error blocks before anything is asked
+                run.until(lambda: simulator.requests)
+            time.sleep(1.0)
             assert run.end(signal.SIGINT) == 130
 
 
@@ -187,40 +189,71 @@ def test_quiet_ends_without_a_word(simulator: Simulator) -> None:
         assert (run.stdout, run.stderr) == ("", "")
 
 
+class Drawn:
+    """A ``watch`` under way on a terminal of 24 rows and 80 columns."""
+
+    def __init__(self, *task_ids: str, env: dict[str, str]) -> None:
+        self._master, slave = pty.openpty()
+        ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+        self.screen = pyte.Screen(80, 24)
+        self._emulator = pyte.ByteStream(self.screen)
+        args = ["watch", "--interval", "100ms", *task_ids]
+        self.run = Running(*args, env=env, stdout=slave, stdin=slave)
+        os.close(slave)
+
+    def __enter__(self) -> Self:
+        self.run.until(lambda: "elapsed" in self.text and self.screen.cursor.hidden)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.run.__exit__()
+        os.close(self._master)
+
+    @property
+    def text(self) -> str:
+        while select.select([self._master], [], [], 0)[0]:
+            try:
+                self._emulator.feed(os.read(self._master, 65536))
+            except OSError:  # nobody holds the other end any more
+                break
+        return "".join(self.screen.display).strip()
+
+
 @pytest.mark.parametrize("tasks", [1, 300], ids=["one task", "many tasks"])
 @both
 def test_in_a_redraw_the_cursor_comes_back(
     simulator: Simulator, number: signal.Signals, status: int, tasks: int
 ) -> None:
     ids = [simulator.start_import("obs://a/big.zip") for _ in range(tasks)]
-    master, slave = pty.openpty()
-    ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-    screen = pyte.Screen(80, 24)
-    emulator = pyte.ByteStream(screen)
+    with Drawn(*ids, env=simulator.environment()) as drawn:
+        assert drawn.run.end(number) == status
+        # What was drawn is gone, and no result is printed.
+        assert drawn.text == ""
+        assert not drawn.screen.cursor.hidden
+        lines = drawn.run.stderr.splitlines()
+        assert sum(line.startswith("dlftask: task ") for line in lines) == tasks
+        assert "dlftask watch" in lines[-1]
 
-    def read() -> None:
-        while select.select([master], [], [], 0)[0]:
-            try:
-                emulator.feed(os.read(master, 65536))
-            except OSError:  # nobody holds the other end any more
-                return
 
-    def drawn() -> bool:
-        read()
-        return bool(screen.cursor.hidden) and "elapsed" in "".join(screen.display)
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGQUIT], ids=["HUP", "QUIT"])
+def test_other_signals_end_it_as_ever_but_give_the_cursor_back(
+    simulator: Simulator, number: signal.Signals
+) -> None:
+    with Drawn(simulator.start_import("obs://a/b"), env=simulator.environment()) as drawn:
+        assert drawn.run.end(number) == -number
+        assert drawn.text == ""
+        assert not drawn.screen.cursor.hidden
 
-    try:
-        args = ["watch", "--interval", "100ms", *ids]
-        with Running(*args, env=simulator.environment(), stdout=slave, stdin=slave) as run:
-            os.close(slave)
-            run.until(drawn)
-            assert run.end(number) == status
-            read()
-            assert not screen.cursor.hidden
-            # What was drawn is gone, and no result is printed.
-            assert "".join(screen.display).strip() == ""
-            lines = run.stderr.splitlines()
-            assert sum(line.startswith("dlftask: task ") for line in lines) == tasks
-            assert "dlftask watch" in lines[-1]
-    finally:
-        os.close(master)
+
+def test_after_ctrl_z_the_shell_has_its_cursor_and_the_wait_goes_on(simulator: Simulator) -> None:
+    with Drawn(simulator.start_import("obs://a/b"), env=simulator.environment()) as drawn:
+        drawn.run.process.send_signal(signal.SIGTSTP)
+        _, stopped = os.waitpid(drawn.run.process.pid, os.WUNTRACED)
+        assert os.WIFSTOPPED(stopped)
+        assert drawn.text == ""
+        assert not drawn.screen.cursor.hidden
+        # Longer than any pause of the wait's: what waited must not wait for ever now.
+        time.sleep(1.2)
+        drawn.run.process.send_signal(signal.SIGCONT)
+        drawn.run.until(lambda: "elapsed" in drawn.text and drawn.screen.cursor.hidden)
+        assert drawn.run.end(signal.SIGINT) == 130
