@@ -1,6 +1,7 @@
 """The real command line, as a process of its own, in a clean environment."""
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -12,6 +13,14 @@ from pathlib import Path
 from typing import IO, Any
 
 DLFTASK = (sys.executable, "-m", "dlftask")
+
+_SECRET = re.compile("TOKEN$|_SK$|SECRET_KEY$")
+
+
+def check_no_secret(printed: str, env: Mapping[str, str] | None) -> None:
+    """That no secret of an environment was printed: asked of every run of the whole suite."""
+    secrets = {v for k, v in (env or {}).items() if _SECRET.search(k) and len(v) >= 10}
+    assert not [secret for secret in secrets if secret in printed], printed
 
 
 class Finished(subprocess.CompletedProcess[str]):
@@ -89,6 +98,7 @@ def run_dlftask(
             out.read().decode(errors="surrogateescape"),
             err.read().decode(errors="surrogateescape"),
         )
+        check_no_secret(finished.stdout + finished.stderr, env)
         finished.seconds = seconds
         finished.peak_mib = usage.ru_maxrss / 1024
         return finished

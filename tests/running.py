@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Self
 
-from tests.cli import DLFTASK, environment
+from tests.cli import DLFTASK, check_no_secret, environment
 
 LIMIT_S = 1.0
 """How long a run may take to end after a signal."""
@@ -33,6 +33,7 @@ class Running:
         self._out, self._err = (
             self._stack.enter_context((Path(home) / name).open("w+b")) for name in ("out", "err")
         )
+        self._env = env
         self.process = subprocess.Popen(
             [*DLFTASK, *args],
             env=environment(home, {"TERM": "xterm", **env}),
@@ -49,7 +50,10 @@ class Running:
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()
-        self._stack.close()
+        try:
+            check_no_secret(self.stdout + self.stderr, self._env)
+        finally:
+            self._stack.close()
 
     @property
     def stdout(self) -> str:
