@@ -6,7 +6,7 @@ import pytest
 from rich.cells import cell_len
 from rich.text import Text
 
-from dlftask.errors import OutputFailed, ServiceUnavailable, TaskNotFound
+from dlftask.errors import OutputFailed, ServiceUnavailable, TaskNotFound, WaitTimedOut
 from dlftask.output.live import LiveView
 from dlftask.output.rich_tree import node_label
 from dlftask.snapshot import Snapshot
@@ -167,6 +167,51 @@ def test_short_of_room_the_parts_of_several_tasks_share_it(clock: Clock) -> None
         ]
 
 
+def test_names_that_differ_at_their_ends_are_told_apart_on_a_narrow_screen(clock: Clock) -> None:
+    with Terminal(10, 40) as terminal:
+        names = [f"Import the job from obs://bucket/{n}.zip" for n in range(2)]
+        parts = [
+            part(0, name=names[0]),
+            part(1, "FAILED", name=names[1], message="No such table is there."),
+            part(2, "RUNNING", name=names[1], start_ms=1_000_000),
+        ]
+        view = live(terminal, clock)
+        clock.seconds += 61
+        show(view, clock, running(*parts))
+        assert still(terminal) == [
+            "⠋ import  RUNNING  ID t1",
+            "├── ✓ Import the…cket/0.zip  SUCCESSFUL",
+            "├── ✗ Import t…et/1.zip  FAILED  No su…",
+            "└── ⠋ Import t…et/1.zip  RUNNING  1m02s",
+            "━━━━━━━━──── 2/3 parts, 1 failed  1m02s",
+        ]
+
+
+def test_tasks_of_one_name_are_told_apart_by_the_ends_of_their_ids(clock: Clock) -> None:
+    ids = [f"008aae2e675d3bcb01675d3c{n:08d}" for n in range(2)]
+    with Terminal(10, 80) as terminal:
+        view = live(terminal, clock, ids)
+        name = "Import the job from obs://bucket/a/rather/long/path/to/jobs.zip"
+        show(view, clock, *(running(part(1), task_id=i, name=name) for i in ids))
+        assert [line for line in still(terminal) if "RUNNING" in line] == [
+            "⠋ Import the job from o…long/path/to/jobs.zip  RUNNING  1/1 parts  ID …00000000",
+            "⠋ Import the job from o…long/path/to/jobs.zip  RUNNING  1/1 parts  ID …00000001",
+        ]
+
+
+def test_a_wait_that_ran_out_of_time_ends_on_what_was_known(clock: Clock) -> None:
+    late = WaitTimedOut("still RUNNING when the time-out of 1s ran out")
+    with Terminal() as terminal:
+        view = live(terminal, clock, ["t1", "t2"])
+        show(view, clock, running(part(1, "RUNNING")))
+        before = still(terminal)
+        task = running(part(1, "RUNNING")).task
+        both = Snapshot("t1", task, late, settled=True), Snapshot("t2", None, late, settled=True)
+        show(view, clock, *both)
+        assert still(terminal)[:-1] == before[:-1]
+        assert "failed" not in terminal.text
+
+
 def test_an_outage_is_shown_until_it_is_over(clock: Clock) -> None:
     with Terminal() as terminal:
         view = live(terminal, clock)
@@ -212,7 +257,8 @@ def test_hostile_names_are_shown_literally(clock: Clock) -> None:
             r"├── ✓ zero\u200bwidth\u202eright to left  SUCCESSFUL",
             r"└── ✓ line\x0d\x0abreak\x09tab  SUCCESSFUL",
         ]
-        assert terminal.lines[3].endswith("…  SUCCESSFUL")
+        assert terminal.lines[3].startswith("├── ✓ 从路径[obs://aaaaa/job_batch.z…")
+        assert terminal.lines[3].endswith("b_batch.zip]导入作业。  SUCCESSFUL")
 
 
 def test_without_unicode_lines_and_symbols_are_ascii_and_the_width_still_holds(
@@ -227,7 +273,8 @@ def test_without_unicode_lines_and_symbols_are_ascii_and_the_width_still_holds(
             terminal.lines[2],
             "###############--------------- 1/2 parts   elapsed 1s",
         ]
-        assert terminal.lines[2].endswith("...  RUNNING")
+        assert "..." in terminal.lines[2]
+        assert terminal.lines[2].endswith(r"\u5165  RUNNING")
 
 
 def test_a_status_has_its_colour(clock: Clock) -> None:

@@ -21,7 +21,7 @@ from rich.style import Style
 from rich.text import Text
 from rich.tree import Tree
 
-from dlftask.errors import DlftaskError
+from dlftask.errors import DlftaskError, WaitTimedOut
 from dlftask.output.parts import (
     counts_text,
     done_and_failed,
@@ -30,8 +30,15 @@ from dlftask.output.parts import (
     spinner,
 )
 from dlftask.output.rich_tree import make_console, node_label
-from dlftask.output.text import display_name, style, symbol, visible
-from dlftask.output.tree import GAP
+from dlftask.output.text import (
+    display_name,
+    encodable,
+    status_word,
+    style,
+    symbol,
+    visible,
+)
+from dlftask.output.tree import GAP, node_facts
 from dlftask.snapshot import Snapshot
 from dlftask.streams import Streams
 from dlftask.task import Status, Subtask, Task
@@ -54,8 +61,8 @@ _UNLIMITED = 1_000_000
 _GUIDE = 4
 _BAR = 30
 _SHORTEST_BAR = 5
-_ROOM_FOR_STATUS = 24
 _SHORTEST_NAME = 8
+_END_OF_ID = 8
 
 _Item = TypeVar("_Item")
 _Counts = Counter[str | None]
@@ -105,8 +112,14 @@ class _Known:
     silent_since_s: float | None = None
 
     @property
+    def lost(self) -> DlftaskError | None:
+        """Why nothing more is asked; what only ran out of time is as it was."""
+        error = self.snapshot.error
+        return None if isinstance(error, WaitTimedOut) else error
+
+    @property
     def status(self) -> str | None:
-        if self.snapshot.error is not None:
+        if self.lost is not None:
             return Status.FAILED
         # One that has not answered yet is as much under way as one that runs.
         return self.snapshot.task.status if self.snapshot.task else Status.RUNNING
@@ -126,7 +139,6 @@ class LiveView:
         task_ids: Sequence[str],
         streams: Streams,
         *,
-        utc: bool = False,  # noqa: ARG002 - what runs shows how long, not since when
         compact: bool = False,
         now: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
@@ -267,34 +279,46 @@ class LiveView:
 
     def _root(self, known: _Known, width: int) -> Text:
         snapshot = known.snapshot
-        if snapshot.error is not None:
+        if known.lost is not None:
             mark = symbol(Status.FAILED, unicode=self._streams.unicode)
-            text = Text().append(f"{mark} {visible(snapshot.task_id)}", style(Status.FAILED))
-            return text.append(GAP + self._short(str(snapshot.error), width))
+            text = Text().append(f"{mark} {snapshot.task_id}", style(Status.FAILED))
+            return text.append(GAP + self._short(str(known.lost), width))
         if snapshot.task is None:
-            return Text(f"? asking for {visible(snapshot.task_id)}", "magenta")
+            return Text(f"? asking for {snapshot.task_id}", "magenta")
         task = snapshot.task
-        label = self._label(replace(task, message=None), width)
-        if len(self._tasks) > 1 and known.parts.counts:
-            label.append(GAP + done_text(known.parts.counts, "parts"))
-        identity = f"{GAP}ID {visible(snapshot.task_id)}"
-        # Half an ID is of no use to anybody; the final tree has it whole.
-        if task.name and label.cell_len + len(identity) <= width:
-            label.append(identity)
+        label = self._named(known, task, width)
         if task.message:
             label.append(GAP + self._short(task.message, width))
         return label
 
+    def _named(self, known: _Known, task: Task, width: int) -> Text:
+        """A task's line up to its message: with its ID, or its end, where there is room."""
+        node = replace(task, message=None)
+        several = len(self._tasks) > 1
+        counts = known.parts.counts
+        done = GAP + done_text(counts, "parts") if several and counts else ""
+        asked = known.snapshot.task_id
+        label = self._label(node, width - len(done)).append(done)
+        if not task.name and task.id == asked:  # the label has it already
+            return label
+        if label.cell_len + len(f"{GAP}ID {asked}") <= width:
+            return label.append(f"{GAP}ID {asked}")
+        if not several:  # half an ID is of no use there; the final tree has it whole
+            return label
+        end = f"{GAP}ID {self._ellipsis}{asked[-_END_OF_ID:]}"
+        return self._label(node, width - len(done) - len(end)).append(done + end)
+
     def _label(self, node: Task | Subtask, width: int) -> Text:
         """A node's line, its name shortened so that its status is seen where that is possible."""
-        name = display_name(node.name, node.id)
-        node = replace(
-            node,
-            name=self._short(name, max(width - _ROOM_FOR_STATUS, _SHORTEST_NAME)),
-            message=self._short(node.message, width) if node.message else None,
-        )
         if node.status == Status.RUNNING:
             node = replace(node, end_ms=self._whole_seconds_on(node))
+        message = self._short(node.message, width) if node.message else ""
+        status = GAP.join(["", status_word(node.status), *node_facts(replace(node, message=None))])
+        room = width - len("? ") - cell_len(status)
+        # A message may take a third of it: what went wrong is worth as much as a name's middle.
+        room -= min(cell_len(GAP + message), room // 3) if message else 0
+        name = self._middle(display_name(node.name, node.id), max(room, _SHORTEST_NAME))
+        node = replace(node, name=name, message=message)
         label = node_label(node, unicode=self._streams.unicode)
         if node.status == Status.RUNNING:
             label.plain = spinner(self._now(), unicode=self._streams.unicode) + label.plain[1:]
@@ -329,12 +353,17 @@ class LiveView:
         if self._parts:
             words.append(done_text(self._parts, "parts"))
         counted = "; ".join(words)
-        elapsed = f"elapsed {elapsed_text(self._now() - self._began_s)}"
-        text = f"{counted}{GAP} {elapsed}" if counted else elapsed
-        counts = self._parts or ranked.counts
-        cells = min(_BAR, width - len(text) - 1)
-        if cells < _SHORTEST_BAR or not counted:
+        elapsed = elapsed_text(self._now() - self._began_s)
+        text = f"elapsed {elapsed}"
+        if not counted:
             return Text(text)
+        text = f"{counted}{GAP} {text}"
+        if width - len(text) - 1 < _SHORTEST_BAR:
+            text = f"{counted}{GAP}{elapsed}"
+        cells = min(_BAR, width - len(text) - 1)
+        if cells < _SHORTEST_BAR:
+            return Text(text)
+        counts = self._parts or ranked.counts
         full, empty = ("━", "─") if self._streams.unicode else ("#", "-")
         done, failed = done_and_failed(counts)
         total = counts.total()
@@ -355,12 +384,22 @@ class LiveView:
     def _short(self, text: str, cells: int) -> str:
         """Visible text in the terminal's encoding, cut to a number of cells."""
         # Before any counting: a character that takes no cell may stand there a million times.
-        text = visible(text[: 4 * cells + 4])
-        encoding = self._streams.out_encoding
-        text = text.encode(encoding, "backslashreplace").decode(encoding)
+        text = encodable(visible(text[: 4 * cells + 4]), self._streams.out_encoding)
         if cell_len(text) <= cells:
             return text
         return set_cell_size(text, max(cells - cell_len(self._ellipsis), 0)) + self._ellipsis
+
+    def _middle(self, text: str, cells: int) -> str:
+        """The same, but cut in the middle: names of one kind differ at their ends."""
+        most = 2 * cells + 2
+        if len(text) > 2 * most:
+            text = text[:most] + text[-most:]
+        text = encodable(visible(text), self._streams.out_encoding)
+        if cell_len(text) <= cells:
+            return text
+        room = max(cells - cell_len(self._ellipsis), 0)
+        end = set_cell_size(text[::-1], room // 2)[::-1]
+        return set_cell_size(text, room - room // 2) + self._ellipsis + end
 
     def _to_text(self, line: Iterable[Segment]) -> str:
         color_system = ColorSystem.STANDARD if self._streams.color else None
