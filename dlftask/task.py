@@ -112,7 +112,7 @@ def read_task(body: bytes) -> Task:
 def read_json(body: bytes) -> Any:
     """Read JSON strictly, as UTF-8: raises ``ValueError`` where ``json.loads`` would guess."""
     if not body:
-        raise ValueError("nothing at all")
+        raise ValueError("not JSON: nothing at all")
     try:
         value = json.loads(
             body.decode("utf-8"),
