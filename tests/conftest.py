@@ -1,6 +1,12 @@
-"""The fault matrix's table, in the summary of the run."""
+"""What all tests share: no clock for properties, and the fault matrix's table in the summary."""
 
 from typing import Any
+
+from hypothesis import settings
+
+# A loaded machine is no reason for a property to fail.
+settings.register_profile("no clock", deadline=None)
+settings.load_profile("no clock")
 
 _FAULTS = "fault"
 
