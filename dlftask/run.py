@@ -234,7 +234,8 @@ def _print(
     if output == "junit":
         from dlftask.output.junit import render_junit
 
-        streams.write_utf8(render_junit(snapshots, strict=settings.strict))
+        for piece in render_junit(snapshots, strict=settings.strict):
+            streams.write_utf8(piece)
         return
     tasks = [snapshot.result for snapshot in snapshots if snapshot.result is not None]
     if len(snapshots) == 1 and not tasks:

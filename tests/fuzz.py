@@ -142,9 +142,8 @@ def read_and_render(body: bytes) -> None:
         check_clean(line)
         if line.count("\t") != 9 or not line.endswith("\n"):
             raise AssertionError("a line of tsv has not ten fields")
-    report = render_junit(
-        [*snapshots, Snapshot("lost", None, ConfigurationError("x"))], strict=True
-    )
+    lost = Snapshot("lost", None, ConfigurationError("x"))
+    report = "".join(render_junit([*snapshots, lost], strict=True))
     root = ET.fromstring(report.encode())
     if int(root.get("tests", "-1")) != len(root.findall(".//testcase")):
         raise AssertionError("junit counts wrong")

@@ -1,4 +1,5 @@
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -30,7 +31,7 @@ def part(status: str | None, **more: Any) -> dict[str, Any]:
 
 def report(*snapshots: Snapshot, strict: bool = False) -> ET.Element:
     """The report as it is parsed, after the schema and its own counts were checked."""
-    text = render_junit(snapshots, strict=strict)
+    text = "".join(render_junit(snapshots, strict=strict))
     SCHEMA.validate(text)
     root = ET.fromstring(text.encode())
     for node in (root, *root.iter("testsuite")):
@@ -160,7 +161,8 @@ def test_an_odd_time_is_left_out(start: int | None) -> None:
 def test_a_parser_that_is_not_ours_reads_the_same(tmp_path: Path) -> None:
     path = tmp_path / "report.xml"
     failed = had("FAILED", part("FAILED", message="从路径"), part("RUNNING"), part("SUCCESSFUL"))
-    path.write_text(render_junit([failed, had("WARNING")], strict=False), encoding="utf-8")
+    text = "".join(render_junit([failed, had("WARNING")], strict=False))
+    path.write_text(text, encoding="utf-8")
     found = junitparser.JUnitXml.fromfile(str(path))
     assert (found.tests, found.failures, found.errors) == (4, 1, 1)
     first = next(iter(found))
@@ -170,3 +172,17 @@ def test_a_parser_that_is_not_ours_reads_the_same(tmp_path: Path) -> None:
         None,
     ]
     assert next(iter(first)).result[0].message == "从路径"
+
+
+def test_a_report_of_many_subtasks_is_never_in_memory_as_a_whole() -> None:
+    message = "why it failed " * 50
+    parts = [part("FAILED", name=f"part {n}", message=message) for n in range(4000)]
+    snapshot = had("FAILED", *parts)
+    tracemalloc.start()
+    try:
+        size = sum(len(piece) for piece in render_junit([snapshot], strict=False))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert size > 5_000_000
+    assert peak < size / 2

@@ -6,8 +6,10 @@ A WARNING passes and says so in its output; with ``strict`` it is a failure.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from dlftask.output.text import display_name, status_word, task_time, visible
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
 
 # What ``visible`` leaves and XML 1.0 has not.
 _NOT_XML = re.compile("[\ufffe\uffff]")
+
+_TOGETHER = 500
+"""Test cases of one piece: each is written and flushed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,34 +37,62 @@ class _Case:
     duration_ms: int | None = None
 
 
-def render_junit(snapshots: Sequence[Snapshot], *, strict: bool) -> str:
-    """The report as an XML document; what could not be had is an ``error`` in it."""
-    from xml.etree.ElementTree import Element, indent, tostring
+def render_junit(snapshots: Sequence[Snapshot], *, strict: bool) -> Iterator[str]:
+    """The report as an XML document, in pieces; what could not be had is an ``error`` in it.
 
-    suites = [_suite(snapshot, strict=strict) for snapshot in snapshots]
-    known_ms = [task.duration_ms for task in map(_result, snapshots) if task]
+    A task may have a million subtasks: the elements of all of them at once would take many times
+    the report's own size.
+    """
+    pieces = _pieces(snapshots, strict=strict)
+    while piece := "".join(islice(pieces, _TOGETHER)):
+        yield piece
+
+
+def _pieces(snapshots: Sequence[Snapshot], *, strict: bool) -> Iterator[str]:
+    from xml.etree.ElementTree import Element
+
+    counts = [Counter(_verdicts(snapshot, strict=strict)) for snapshot in snapshots]
+    tasks = [snapshot.result for snapshot in snapshots]
     root = Element("testsuites", name="dlftask")
-    for count in ("tests", "failures", "errors"):
-        root.set(count, str(sum(int(suite.get(count, "0")) for suite in suites)))
+    _count(root, sum(counts, Counter()))
+    known_ms = [task.duration_ms for task in tasks if task]
     root.set("time", _seconds(sum(ms for ms in known_ms if ms is not None)))
-    root.extend(suites)
-    indent(root)
-    return f'<?xml version="1.0" encoding="UTF-8"?>\n{tostring(root, encoding="unicode")}\n'
+    yield '<?xml version="1.0" encoding="UTF-8"?>\n'
+    yield _text(root, level=0).removesuffix(" />\n") + ">\n"
+    for snapshot, of_suite in zip(snapshots, counts, strict=True):
+        end = "  </testsuite>\n"
+        yield _text(_suite(snapshot, of_suite), level=1).removesuffix(end)
+        # Jenkins splits it at the dot into a package and a class: all of a task stands together.
+        class_name = f"dlftask.{snapshot.task_id}"
+        for name, case in _distinct(_cases(snapshot, strict=strict)):
+            yield _text(_element(case, name, class_name), level=2)
+        yield end
+    yield "</testsuites>\n"
 
 
-def _result(snapshot: Snapshot) -> Task | None:
-    return snapshot.result
+def _text(element: "Element", *, level: int) -> str:
+    from xml.etree.ElementTree import indent, tostring
+
+    indent(element, level=level)
+    return f"{'  ' * level}{tostring(element, encoding='unicode')}\n"
 
 
-def _suite(snapshot: Snapshot, *, strict: bool) -> "Element":
+def _verdicts(snapshot: Snapshot, *, strict: bool) -> Iterator[str]:
+    return (case.verdict for case in _cases(snapshot, strict=strict))
+
+
+def _count(element: "Element", verdicts: Counter[str]) -> None:
+    element.set("tests", str(verdicts.total()))
+    element.set("failures", str(verdicts["failure"]))
+    element.set("errors", str(verdicts["error"]))
+
+
+def _suite(snapshot: Snapshot, counts: Counter[str]) -> "Element":
     from xml.etree.ElementTree import Element, SubElement
 
     task = snapshot.result
-    cases = _cases(task, strict=strict) if task else [_missing(snapshot)]
     suite = Element("testsuite", name=_clean(_name(task) if task else snapshot.task_id))
-    suite.set("tests", str(len(cases)))
-    suite.set("failures", str(sum(case.verdict == "failure" for case in cases)))
-    suite.set("errors", str(sum(case.verdict == "error" for case in cases)))
+    _count(suite, counts)
     suite.set("skipped", "0")
     properties = SubElement(suite, "properties")
     SubElement(properties, "property", name="taskId", value=snapshot.task_id)
@@ -73,20 +106,22 @@ def _suite(snapshot: Snapshot, *, strict: bool) -> "Element":
         for name, value in (("id", task.id), ("status", task.status), ("message", task.message)):
             if value:
                 SubElement(properties, "property", name=name, value=_clean(value))
-    # Jenkins splits it at the dot into a package and a class: all of a task stands together.
-    class_name = f"dlftask.{snapshot.task_id}"
-    for name, case in zip(_distinct(cases), cases, strict=True):
-        _add_case(suite, case, name, class_name)
     return suite
 
 
-def _cases(task: Task, *, strict: bool) -> list[_Case]:
-    cases = [_case(part, strict=strict) for part in task.subtasks]
+def _cases(snapshot: Snapshot, *, strict: bool) -> Iterator[_Case]:
+    task = snapshot.result
+    if task is None:
+        yield _missing(snapshot)
+        return
+    failed = False
+    for part in task.subtasks:
+        case = _case(part, strict=strict)
+        failed = failed or case.verdict == "failure"
+        yield case
     own = _case(task, strict=strict)
-    failed = any(case.verdict == "failure" for case in cases)
-    if not cases or (own.verdict and not failed):
-        cases.append(own)
-    return cases
+    if not task.subtasks or (own.verdict and not failed):
+        yield own
 
 
 def _case(node: Task | Subtask, *, strict: bool) -> _Case:
@@ -117,8 +152,8 @@ def _name(node: Task | Subtask) -> str:
     return display_name(node.name, node.id)
 
 
-def _distinct(cases: Sequence[_Case]) -> Iterator[str]:
-    """The cases' names, numbered where one stands twice: GitLab would show only one of them."""
+def _distinct(cases: Iterable[_Case]) -> Iterator[tuple[str, _Case]]:
+    """The cases with names, numbered where one stands twice: GitLab would show only one of them."""
     taken: set[str] = set()
     count: dict[str, int] = {}
     for case in cases:
@@ -127,13 +162,13 @@ def _distinct(cases: Sequence[_Case]) -> Iterator[str]:
             count[case.name] = count.get(case.name, 1) + 1
             name = f"{case.name} #{count[case.name]}"
         taken.add(name)
-        yield name
+        yield name, case
 
 
-def _add_case(suite: "Element", case: _Case, name: str, class_name: str) -> None:
-    from xml.etree.ElementTree import SubElement
+def _element(case: _Case, name: str, class_name: str) -> "Element":
+    from xml.etree.ElementTree import Element, SubElement
 
-    element = SubElement(suite, "testcase", name=_clean(name), classname=class_name)
+    element = Element("testcase", name=_clean(name), classname=class_name)
     if case.duration_ms is not None:
         element.set("time", _seconds(case.duration_ms))
     text = _clean(case.text)
@@ -142,6 +177,7 @@ def _add_case(suite: "Element", case: _Case, name: str, class_name: str) -> None
         verdict.text = text
     elif text:
         SubElement(element, "system-out").text = text
+    return element
 
 
 def _clean(text: str) -> str:
