@@ -71,10 +71,21 @@ def _pieces(snapshots: Sequence[Snapshot], *, strict: bool) -> Iterator[str]:
 
 
 def _text(element: "Element", *, level: int) -> str:
-    from xml.etree.ElementTree import indent, tostring
+    from xml.etree.ElementTree import tostring
 
-    indent(element, level=level)
+    _indent(element, level=level)
     return f"{'  ' * level}{tostring(element, encoding='unicode')}\n"
+
+
+def _indent(element: "Element", *, level: int) -> None:
+    # The library's own leaves a cycle behind each time, for a collector that may be off.
+    if len(element):
+        element.text = "\n" + "  " * (level + 1)
+    for child in element:
+        _indent(child, level=level + 1)
+        child.tail = element.text
+    if len(element):
+        element[-1].tail = "\n" + "  " * level
 
 
 def _verdicts(snapshot: Snapshot, *, strict: bool) -> Iterator[str]:
