@@ -17,6 +17,7 @@ from dlftask.errors import ConfigurationError, CredentialsRefused, DlftaskError,
 from dlftask.replies import Reply, Send, refusal_or_error
 from dlftask.sharing import Shared
 from dlftask.task import read_json
+from dlftask.tokens import read_token_file
 
 if TYPE_CHECKING:
     from dlftask.signing import AccessKey
@@ -109,8 +110,6 @@ def _pod(send: Send, environ: Mapping[str, str]) -> _Fetch | None:
     path = Path(token_file)
 
     def fetch() -> "tuple[AccessKey, float]":
-        from dlftask.credentials import read_token_file
-
         headers = {"Authorization": read_token_file(path), "Content-Type": "application/json"}
         return _read_key(_ask(send, "POST", url, headers, b"{}"))
 

@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING
 from dlftask.errors import ConfigurationError
 from dlftask.profiles import Profile, others_can_read, read_table
 from dlftask.replies import Send
+from dlftask.tokens import checked, read_token_file
 
 if TYPE_CHECKING:
     from requests.auth import AuthBase
 
     from dlftask.signing import AccessKey
 
-_LARGEST_TOKEN_FILE = 64 * 1024
 _SDK_FILE = "HUAWEICLOUD_SDK_CREDENTIALS_FILE"
 # The variables of one source, by the part of a credential that each holds.
 _DLFTASK = {"token": "DLFTASK_TOKEN", "token_file": "DLFTASK_TOKEN_FILE"}
@@ -139,26 +139,6 @@ def find_credentials(
     )
 
 
-def read_token_file(path: Path) -> str:
-    """The token that a file holds, without white space around it. Raises ``ConfigurationError``."""
-    try:
-        with path.open("rb") as file:
-            data = file.read(_LARGEST_TOKEN_FILE + 1)
-    except (OSError, ValueError) as error:
-        raise ConfigurationError(
-            f"token file {path}: {getattr(error, 'strerror', None) or error}"
-        ) from None
-    if len(data) > _LARGEST_TOKEN_FILE:
-        raise ConfigurationError(f"token file {path}: larger than 64 KiB, which no token is")
-    try:
-        text = data.decode("utf-8-sig").strip()
-    except UnicodeDecodeError:
-        raise ConfigurationError(f"token file {path}: not a text") from None
-    if not text:
-        raise ConfigurationError(f"token file {path}: empty")
-    return _checked(text, f"token file {path}")
-
-
 def read_sdk_file(environ: Mapping[str, str], home: Path) -> Mapping[str, str]:
     """Section ``[basic]`` of the vendor SDK's credentials file; empty where there is none.
 
@@ -198,7 +178,7 @@ class _Source:
 
     def value(self, part: str) -> str | None:
         text = self.values.get(part, "").strip()
-        return _checked(text, self.names[part]) if text else None
+        return checked(text, self.names[part]) if text else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,12 +281,3 @@ def _credentials(
             held[0] = fresh.secret
 
     return Credentials(lambda: held[0], source=found.name, forget=read_again, warnings=warnings)
-
-
-def _checked(text: str, what: str) -> str:
-    """Raises ``ConfigurationError`` that names the source, never the value."""
-    if not (text.isascii() and text.isprintable()):
-        raise ConfigurationError(
-            f"{what}: holds a character that no credential has, such as a line break"
-        )
-    return text

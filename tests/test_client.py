@@ -5,7 +5,6 @@ from collections.abc import Iterator
 
 import pytest
 
-import dlftask
 from dlftask import (
     Client,
     ConfigurationError,
@@ -33,27 +32,6 @@ def client(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cl
         monkeypatch.setenv(name, value)
     with Client() as made:
         yield made
-
-
-def test_the_exported_names_are_these() -> None:
-    assert dlftask.__all__ == [
-        "Client",
-        "ConfigurationError",
-        "CredentialsRefused",
-        "DlftaskError",
-        "ExitStatus",
-        "SenselessAnswer",
-        "ServiceUnavailable",
-        "Snapshot",
-        "Status",
-        "Subtask",
-        "Task",
-        "TaskNotFound",
-        "WaitTimedOut",
-    ]
-    assert all(getattr(dlftask, name).__name__ == name for name in dlftask.__all__)
-    with pytest.raises(AttributeError, match="no attribute 'nope'"):
-        dlftask.nope  # noqa: B018 - asking is the point
 
 
 def test_get_gives_the_task_as_it_is_now(client: Client) -> None:

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 import requests
 
-from dlftask.credentials import Credentials, find_credentials, read_sdk_file, read_token_file
+from dlftask.credentials import Credentials, find_credentials, read_sdk_file
 from dlftask.errors import ConfigurationError
 from dlftask.profiles import Profile, read_profile
 from dlftask.replies import Reply
+from dlftask.tokens import read_token_file
 
 # The README's table, row by row: the order, the source, and what it gives.
 PRECEDENCE: list[tuple[str, dict[str, Any], str]] = [

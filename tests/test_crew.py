@@ -76,7 +76,7 @@ class Hanging:
         self.under_way = threading.Semaphore(0)
 
     def __call__(self, _task_id: str) -> Task:
-        _calls.current.begins(None, "answer", self.limit_s)
+        _calls.current.begins("a host", "answer", self.limit_s)
         self.under_way.release()
         self.wake.wait(LONG_S)
         return RUNNING
