@@ -72,7 +72,7 @@ NOT_RUN = {
     "python3 -m venv .venv && .venv/bin/pip install . && .venv/bin/dlftask watch --demo": (
         ".ci/run installs the wheel in an empty environment and runs the demo there"
     ),
-    "python3 -m venv .venv && .venv/bin/pip install -e '.[test]' && .venv/bin/pytest -n 2": (
+    "python3 -m venv .venv && .venv/bin/pip install -e '.[test]' && .venv/bin/pytest -n 4": (
         ".ci/run runs it: it is what runs this test"
     ),
     ".venv/bin/ruff check && .venv/bin/ruff format --check": (
