@@ -55,6 +55,10 @@ _ROOMS = {
 }
 
 
+def __dir__() -> list[str]:
+    return __all__
+
+
 def __getattr__(name: str) -> "Any":
     # Loaded on use: the command line imports this package for its version alone.
     if name not in __all__:

@@ -34,20 +34,26 @@ def run() -> None:
 def main(arguments: list[str], *, began_s: float) -> int:
     """Run the command line; the exit status of its end, whatever that was."""
     _hold_closed_streams()
-    from dlftask.errors import DlftaskError, Interrupted, ReaderGone
+    from dlftask.errors import Interrupted
 
     try:
         signal.signal(signal.SIGINT, _interrupt)
         signal.signal(signal.SIGTERM, _interrupt)
+        return _run(arguments, began_s)
+    except Interrupted as interruption:
+        return interruption.exit_status
+
+
+def _run(arguments: list[str], began_s: float) -> int:
+    from dlftask.errors import DlftaskError, ReaderGone
+
+    try:
         from dlftask.cli import run_command_line
 
         return run_command_line(arguments, began_s=began_s)
-    except Interrupted as interruption:
-        return interruption.exit_status
-    except ReaderGone as error:
-        return error.exit_status
     except DlftaskError as error:
-        _complain(error)
+        if not isinstance(error, ReaderGone):
+            _complain(error)
         return error.exit_status
     except Exception as error:  # noqa: BLE001 - a bug: even then no traceback, and no status of ours
         return _confess(error)
@@ -64,7 +70,7 @@ def _confess(error: Exception) -> int:
     """Say that this is our bug. 70 is sysexits' EX_SOFTWARE: no status that means anything else."""
     from dlftask.errors import DlftaskError
 
-    if os.environ.get("DLFTASK_DEBUG"):
+    if os.environ.get("DLFTASK_DEBUG", "0").lower() not in ("", "0", "false", "no", "off"):
         import traceback
 
         traceback.print_exception(error)

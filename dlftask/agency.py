@@ -45,7 +45,7 @@ class Agency:
         self._ends_s = 0.0
         self._renew_s = 0.0
         self._fetch = _pod(send, environ) or _metadata(send, environ)
-        self._shared = Shared(self._current)
+        self._shared = Shared(self._current, what="the metadata service")
 
     def key(self) -> "AccessKey":
         """The key pair, fetched where there is none or its end is near.

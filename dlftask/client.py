@@ -6,13 +6,13 @@
         task = client.wait("008aae2e675d3bcb01675d3c66f20000", timeout=3600)
         print(task.status, task.message)
 
-Whatever is not given comes from where the command line takes it: ``DLFTASK_*``, the profile, the
-cloud's own variables and files.
+Whatever service and credentials are not given come from where the command line takes them:
+``DLFTASK_*``, the profile, the cloud's own variables and files. How long to wait does not.
 """
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -76,7 +76,10 @@ class Client:
                 "ca_bundle": ca_bundle,
                 "insecure": insecure or None,
             }
-            environ = {**os.environ, "DLFTASK_TOKEN": token} if token else os.environ
+            environ: Mapping[str, str] = os.environ
+            if token is not None:
+                environ = {**os.environ, "DLFTASK_TOKEN": token}
+                options["auth"] = auth or "token"
             settings = load_settings(options, environ=environ)
         self.settings = settings
         service_url = _service_url(settings)
@@ -103,6 +106,7 @@ class Client:
             credentials=self._credentials,
             find_project=lambda: find_project(self._transport, self._credentials),
             workspace=settings.workspace,
+            patience_s=settings.connect_timeout_s + settings.read_timeout_s,
         )
 
     @property
@@ -147,6 +151,8 @@ class Client:
         What goes wrong with one task is its last snapshot's ``error`` and ends no other's wait.
         Raises ``ConfigurationError`` alone.
         """
+        if isinstance(task_ids, str):
+            raise ConfigurationError("task_ids is one string, not several", hint="put it in a list")
         patience = self._patience(timeout, interval, max_outage)
         for changed in self.follow(task_ids, patience):
             yield from changed
@@ -161,6 +167,7 @@ class Client:
     ) -> Iterator[list[Snapshot]]:
         """The tasks that changed, again and again, as ``polling.poll`` gives them."""
         distinct = list(dict.fromkeys(check_task_id(task_id) for task_id in task_ids))
+        self.service.begin_run()
         crew = Crew(self.service.ask, size=self.settings.concurrency)
         try:
             yield from poll(distinct, crew, patience, note=note, tick_s=tick_s)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dlftask.errors import ConfigurationError
+from dlftask.paths import expanded
 from dlftask.profiles import Profile, others_can_read, read_table
 from dlftask.replies import Send
 from dlftask.tokens import checked, read_token_file
@@ -232,7 +233,7 @@ def _ini(environ: Mapping[str, str], home: Path) -> _Source:
 
 def _sdk_file(environ: Mapping[str, str], home: Path) -> Path:
     named = environ.get(_SDK_FILE)
-    return Path(named).expanduser() if named else home / ".huaweicloud" / "credentials"
+    return _expanded(named, _SDK_FILE) if named else home / ".huaweicloud" / "credentials"
 
 
 def _found(source: _Source, method: str) -> _Found | None:
@@ -241,7 +242,7 @@ def _found(source: _Source, method: str) -> _Found | None:
         if "token" in source.names and (token := source.value("token")):
             return _Found(token, source.names["token"], source.file)
         if "token_file" in source.names and source.values.get("token_file"):
-            path = Path(source.values["token_file"]).expanduser()
+            path = _expanded(source.values["token_file"], source.names["token_file"])
             return _Found(read_token_file(path), f"token file {path}", path)
     if method != "token" and "ak" in source.names:
         key = _key_pair(source)
@@ -281,3 +282,10 @@ def _credentials(
             held[0] = fresh.secret
 
     return Credentials(lambda: held[0], source=found.name, forget=read_again, warnings=warnings)
+
+
+def _expanded(text: str, what: str) -> Path:
+    try:
+        return expanded(text)
+    except ValueError as error:
+        raise ConfigurationError(f"{what}: {error}") from None

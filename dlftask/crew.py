@@ -43,6 +43,7 @@ class Crew:
         # ever.
         self._done: Queue[_Question] = Queue()
         self._under_way: dict[str, _Question] = {}
+        self._looked_s = self.now()
 
     @property
     def free(self) -> int:
@@ -80,16 +81,19 @@ class Crew:
         """
         while True:
             # A call sets itself new limits while this waits.
-            look_s = self.now() + (_LOOK_S if self._under_way else 3600.0)
-            wait_s = max(0.0, min(until_s, look_s) - self.now())
+            look_s = self._looked_s + _LOOK_S if self._under_way else until_s
+            wait_s = min(max(0.0, min(until_s, look_s) - self.now()), 3600.0)
             try:
                 done = [self._done.get(timeout=wait_s)]
             except Empty:
-                found = self._overdue()
+                found = []
             else:
                 while not self._done.empty():
                     done.append(self._done.get())
                 found = [self._finish(question) for question in done if not question.dropped]
+            if self.now() >= self._looked_s + _LOOK_S:
+                self._looked_s = self.now()
+                found += self._overdue()
             if found or self.now() >= until_s:
                 return found
 

@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from dlftask.settings import user_folder
+from dlftask.paths import user_folder
 
 KEPT = 100
 
@@ -41,6 +41,6 @@ def _write(recent: Path, task_ids: Sequence[str]) -> None:
         with os.fdopen(handle, "w", encoding="ascii") as file:
             file.writelines(f"{task_id}\n" for task_id in task_ids)
         Path(draft).replace(recent)
-    except OSError:
+    except BaseException:  # a Ctrl-C too
         Path(draft).unlink(missing_ok=True)
         raise

@@ -7,6 +7,7 @@ day: a crew asks, and its clock is the only one.
 import heapq
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from itertools import count
 from typing import NamedTuple, Protocol
 
@@ -206,8 +207,10 @@ class _Wait:
         self._failures += 1
         wanted_s = _retry_after_s(error)
         if wanted_s > LONGEST_FIRST_RETRY_AFTER_S:
+            error = copy(error)  # it can be another task's too
             error.message += f" and wants to be asked again in {format_duration(wanted_s)}"
             self.end(error)
+            return
         self.due_s = now_s + max(pause_s, wanted_s)
 
     def _no_news(self, error: DlftaskError, now_s: float) -> None:

@@ -1,7 +1,10 @@
 """One run of a command: ask or wait, show it, print the result, earn an exit status."""
 
 import gc
+import os
 import shlex
+import signal
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, NamedTuple
@@ -12,6 +15,7 @@ from dlftask.errors import (
     ConfigurationError,
     ExitStatus,
     Interrupted,
+    OutputFailed,
     TaskNotFound,
     WaitTimedOut,
 )
@@ -127,6 +131,10 @@ def _follow(
         # What was imported stays; what each question leaves behind does not.
         gc.freeze()
         gc.enable()
+    if settings.timeout_s is not None:
+        # A stream that nobody reads holds up whoever writes to it, and would hold up the time-out.
+        signal.signal(signal.SIGALRM, lambda *_: os._exit(ExitStatus.TIMED_OUT))
+        signal.setitimer(signal.ITIMER_REAL, max(0.0, patience.until_s - time.monotonic()) + 0.9)
     view: View = _NoView()
     snapshots = {task_id: Snapshot(task_id) for task_id in command.task_ids}
     try:
@@ -140,14 +148,17 @@ def _follow(
             if changed:
                 view.show(changed)
             view.tick()
-    except (Interrupted, ConfigurationError):
+    except (Interrupted, ConfigurationError, OutputFailed) as end:
         view.close()
         if settings.wait and not settings.quiet:
             left = [snapshot for snapshot in snapshots.values() if not snapshot.settled]
+            if not isinstance(end, Interrupted):  # else it may never have begun
+                left = [snapshot for snapshot in left if snapshot.task is not None]
             _say_unfinished(left, command, settings, streams)
         raise
     finally:
         view.close()
+    signal.setitimer(signal.ITIMER_REAL, 0.0)
     return list(snapshots.values())
 
 

@@ -14,8 +14,8 @@ from dlftask.task import Task, read_task
 class Service:
     """The service as one user sees it: an endpoint, a project, perhaps a workspace.
 
-    ``find_project`` is called once, when the project ID is first needed. May be used by many
-    threads at once.
+    ``find_project`` is called once, when the project ID is first needed; a thread waits
+    ``patience_s`` seconds at most for another that calls it. May be used by many threads at once.
     """
 
     def __init__(
@@ -26,15 +26,20 @@ class Service:
         credentials: Credentials,
         find_project: Callable[[], str],
         workspace: str | None = None,
+        patience_s: float = 15.0,
     ) -> None:
         self._send = send
         self._endpoint = endpoint
         self._credentials = credentials
         self._find_project = find_project
-        self._project = Shared(self._look_up)
+        self._project = Shared(self._look_up, what="the project ID", patience_s=patience_s)
         self._project_id: str | None = None
         self._refusal: CredentialsRefused | None = None
         self._headers = {} if workspace is None else {"workspace": _as_utf8(workspace)}
+
+    def begin_run(self) -> None:
+        """Ask IAM again though it has refused: a refusal counts for one run."""
+        self._refusal = None
 
     def ask(self, task_id: str) -> Task:
         """Ask once for a task; a refusal of stale credentials is answered with fresh ones, once.
@@ -71,7 +76,7 @@ class Service:
             try:
                 self._project_id = self._find_project()
             except CredentialsRefused as error:
-                self._refusal = error
+                self._refusal = copy(error)
                 raise
         return self._project_id
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from dlftask.durations import parse_duration
 from dlftask.errors import ConfigurationError
+from dlftask.paths import expanded, find_home, user_folder
 from dlftask.profiles import Profile, read_profile
 
 OUTPUTS = ("tree", "json", "jsonl", "tsv", "junit")
@@ -74,7 +75,7 @@ def _text(value: object) -> str:
 
 
 def _path(value: object) -> Path:
-    return Path(str(value)).expanduser()
+    return expanded(str(value))
 
 
 def _identifier(value: object) -> str:
@@ -262,22 +263,6 @@ def load_settings(
     )
 
 
-def find_home(environ: Mapping[str, str]) -> Path:
-    """The user's home folder; where there is none, a path below which nothing can be."""
-    if environ.get("HOME"):
-        return Path(environ["HOME"])
-    try:
-        return Path.home()
-    except RuntimeError:
-        return Path(os.devnull)
-
-
-def user_folder(variable: str, below_home: str, environ: Mapping[str, str], home: Path) -> Path:
-    """A folder by the XDG base directory rules: a relative path in the variable does not count."""
-    named = Path(environ.get(variable) or "")
-    return named if named.is_absolute() else home / below_home
-
-
 def _names_service(key: str) -> bool:
     return key == "profile" or (key in _SETTINGS and _SETTINGS[key].names_service)
 
@@ -294,8 +279,12 @@ def _find_profile(named: object, environ: Mapping[str, str], home: Path) -> Prof
     config = environ.get("DLFTASK_CONFIG")
     folder = user_folder("XDG_CONFIG_HOME", ".config", environ, home)
     name = str(named) if named is not None else environ.get("DLFTASK_PROFILE")
+    try:
+        path = expanded(config) if config else folder / "dlftask" / "config.toml"
+    except ValueError as error:
+        raise ConfigurationError(f"DLFTASK_CONFIG: {error}") from None
     return read_profile(
-        Path(config).expanduser() if config else folder / "dlftask" / "config.toml",
+        path,
         name or "default",
         keys=PROFILE_KEYS,
         path_named=bool(config),

@@ -14,6 +14,9 @@ MAX_NESTING = 64
 _CONTAINERS = (dict, list)
 
 
+_MOST_MILLIS = 2**63
+
+
 class Status(StrEnum):
     """The statuses that the service is known to give. Expect more some day."""
 
@@ -61,7 +64,7 @@ class Task:
     end_ms: int | None = None
     last_update_ms: int | None = None
     subtasks: tuple[Subtask, ...] = ()
-    raw: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    raw: Mapping[str, Any] = field(default_factory=dict, repr=False, hash=False)
     request_id: str | None = field(default=None, compare=False)
 
     @property
@@ -188,7 +191,7 @@ def _text(raw: Mapping[str, Any], key: str) -> str | None:
 
 def _millis(raw: Mapping[str, Any], key: str) -> int | None:
     value = raw.get(key)
-    if value is None or type(value) is int:
+    if value is None or (type(value) is int and -_MOST_MILLIS < value < _MOST_MILLIS):
         return value
     if isinstance(value, float) and value.is_integer():
         return int(value)

@@ -191,8 +191,11 @@ class Transport:
         if insecure:
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
         elif ca_bundle is not None:
-            if not ca_bundle.exists():
-                raise ConfigurationError(f"CA bundle {ca_bundle}: no such file")
+            try:
+                ca_bundle.stat()
+            except (OSError, ValueError) as error:
+                reason = getattr(error, "strerror", None) or error
+                raise ConfigurationError(f"CA bundle {ca_bundle}: {reason}") from None
             self._verify = str(ca_bundle)
         self._adapter = _Adapter(pool_connections=4, pool_maxsize=connections)
 

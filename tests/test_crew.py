@@ -147,3 +147,23 @@ def test_no_more_threads_than_questions_at_once() -> None:
         crew.start(str(number))
     assert len(names) <= 4
     crew.dismiss()
+
+
+def test_a_call_that_hangs_is_ended_in_time_however_many_others_answer() -> None:
+    def ask(task_id: str) -> Task:
+        if task_id == "hangs":
+            _calls.current.begins("a host", "answer", 0.3)
+            time.sleep(1.5)
+        time.sleep(0.01)
+        return RUNNING
+
+    crew = Crew(ask, size=2)
+    crew.start("hangs")
+    began_s = crew.now()
+    while True:
+        if crew.free:
+            crew.start("answers")
+        if any(a.task_id == "hangs" for a in crew.answers(crew.now() + 5)):
+            break
+    assert crew.now() - began_s < 1.2
+    crew.dismiss()
