@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from dlftask.simulator import Simulator
+from dlftask.simulator.tasks import remembered, scripted
 
 PROJECT = "b384b9e9ab9b4ee8994c8633aabc9505"
 EXAMPLES = {
@@ -358,3 +359,18 @@ def test_the_environment_leads_to_it_and_secrets_are_random() -> None:
 def test_naming_the_package_loads_no_server() -> None:
     code = "import sys, dlftask.simulator; sys.exit('http.server' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("path", ["obs://b/jobs", "obs://b/fail", "obs://b/warn", "obs://b/big"])
+@pytest.mark.parametrize("workspace", [None, "w1"])
+def test_a_simulator_started_again_knows_what_an_earlier_one_started(
+    path: str, workspace: str | None
+) -> None:
+    first = scripted(path, workspace=workspace, started_ms=1_767_603_600_000)
+    again = remembered(first.id, project_id=PROJECT, workspace=workspace, speed=1.0)
+    assert again is not None
+    now_ms = first.end_ms
+    assert {**again.at(now_ms), "name": first.name} == first.at(now_ms)
+    assert remembered(first.id, project_id=PROJECT, workspace="w2", speed=1.0) is None
+    other = f"{first.id[:20]}{'0' if first.id[20] != '0' else '1'}{first.id[21:]}"
+    assert remembered(other, project_id=PROJECT, workspace=workspace, speed=1.0) is None

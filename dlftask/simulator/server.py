@@ -24,7 +24,7 @@ from urllib.parse import parse_qsl, unquote
 
 from dlftask.simulator.access import Access, Key, Refusal
 from dlftask.simulator.faults import SENSELESS, Fault, FaultPlan
-from dlftask.simulator.tasks import DOCUMENTED, PROJECT_ID, ScriptedTask, scripted
+from dlftask.simulator.tasks import DOCUMENTED, PROJECT_ID, ScriptedTask, remembered, scripted
 
 REMEMBERED = 10_000
 """How many requests ``Simulator.requests`` holds at most: the last ones."""
@@ -298,7 +298,9 @@ class Simulator:
     def _answer_task(self, task_id: str, workspace: str | None) -> Answer:
         if workspace is None and task_id in DOCUMENTED:
             return _json({**DOCUMENTED[task_id], "projectId": self.project_id})
-        task = self._tasks.get(task_id)
+        task = self._tasks.get(task_id) or remembered(
+            task_id, project_id=self.project_id, workspace=workspace, speed=self.speed
+        )
         if task is None or task.workspace != workspace:
             return _error(400, "DLF.0810", "Task does not exist")
         if task_id in self._ended:

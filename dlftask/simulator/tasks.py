@@ -3,6 +3,8 @@
 The state of a task is a function of the time that has passed and of nothing else.
 """
 
+import hashlib
+import itertools
 import re
 import secrets
 from collections.abc import Iterator, Mapping
@@ -109,29 +111,105 @@ def scripted(
     names ``big`` has a thousand subtasks, and one that names ``subtasks-N`` has N of them.
     """
     words = path.lower()
-    status, message = Status.SUCCESSFUL, None
-    if "fail" in words:
-        status, message = Status.FAILED, f"1 job could not be {verb.lower()}ed."
-    elif "warn" in words:
-        status, message = Status.WARNING, f"1 job was {verb.lower()}ed with a warning."
+    status = Status.FAILED if "fail" in words else Status.SUCCESSFUL
+    if status is Status.SUCCESSFUL and "warn" in words:
+        status = Status.WARNING
+    number = re.search(r"subtasks-([0-9]{1,6})", words)
+    count = min(int(number[1]), _MOST) if number else MANY if "big" in words else None
+    # The last eight digits count the subtasks.
+    task_id = f"{_identity(started_ms, verb, status, count, workspace)}{0:08x}"
+    return _task(
+        task_id,
+        path=path,
+        verb=verb,
+        status=status,
+        count=count,
+        project_id=project_id,
+        workspace=workspace,
+        started_ms=started_ms,
+        speed=speed,
+    )
+
+
+def remembered(
+    task_id: str, *, project_id: str, workspace: str | None, speed: float
+) -> ScriptedTask | None:
+    """A task that an earlier process started: its ID says all of it but the path.
+
+    So a simulator that is started again knows what became of an import, as the service does.
+    """
+    if not re.fullmatch("[0-9a-f]{24}0{8}", task_id):
+        return None
+    packed = bytes.fromhex(task_id[:24])
+    if _seal(packed[:9], workspace) != packed[9:]:
+        return None
+    bits = int.from_bytes(packed[:9])
+    count, outcome, verb = bits >> 10 & 0x1FFFF, bits >> 27 & 3, bits >> 29 & 1
+    return _task(
+        task_id,
+        path="obs://…",
+        verb=_VERBS[verb],
+        status=_OUTCOMES[outcome],
+        count=count - 1 if count else None,
+        project_id=project_id,
+        workspace=workspace,
+        started_ms=bits >> 30,
+        speed=speed,
+    )
+
+
+_VERBS = ("Import", "Export")
+_OUTCOMES = (Status.SUCCESSFUL, Status.FAILED, Status.WARNING)
+_started = itertools.count(secrets.randbelow(1024))
+
+
+def _identity(
+    started_ms: int, verb: str, status: Status, count: int | None, workspace: str | None
+) -> str:
+    """24 hexadecimal digits: 42 bits of start, 3 of what and how, 17 of parts, 10 to tell apart."""
+    bits = (started_ms & 2**42 - 1) << 3 | _VERBS.index(verb) << 2 | _OUTCOMES.index(status)
+    bits = bits << 17 | (0 if count is None else count + 1)
+    packed = (bits << 10 | next(_started) & 1023).to_bytes(9)
+    return (packed + _seal(packed, workspace)).hex()
+
+
+def _seal(packed: bytes, workspace: str | None) -> bytes:
+    """What makes an ID that nobody was given unlikely to be taken for one; it keeps no secret."""
+    return hashlib.blake2b(packed + (workspace or "").encode(), digest_size=3).digest()
+
+
+def _task(
+    task_id: str,
+    *,
+    path: str,
+    verb: str,
+    status: Status,
+    count: int | None,
+    project_id: str,
+    workspace: str | None,
+    started_ms: int,
+    speed: float,
+) -> ScriptedTask:
+    message = {
+        Status.FAILED: f"1 job could not be {verb.lower()}ed.",
+        Status.WARNING: f"1 job was {verb.lower()}ed with a warning.",
+    }
     return ScriptedTask(
-        # The last eight digits count the subtasks.
-        id=f"{secrets.token_hex(12)}{0:08x}",
+        id=task_id,
         name=f"{verb} the job from {path}." if verb == "Import" else f"{verb} the job to {path}.",
         project_id=project_id,
         workspace=workspace,
         started_ms=started_ms,
         speed=speed,
-        jobs=_with_end(_jobs(words, verb), status),
+        jobs=_with_end(_jobs(count, verb), status),
         status=status,
-        message=message,
+        message=message.get(status),
     )
 
 
-def _jobs(words: str, verb: str) -> tuple[Job, ...]:
-    number = re.search(r"subtasks-([0-9]{1,6})", words)
-    if number or "big" in words:
-        return tuple(_many(min(int(number[1]), _MOST) if number else MANY, verb))
+def _jobs(count: int | None, verb: str) -> tuple[Job, ...]:
+    if count is not None:
+        return tuple(_many(count, verb))
     return (
         Job(f"{verb} the job_batch job.", 0.8, 3.0),
         Job(f"{verb} the job_stream job.", 1.6, 4.7),
