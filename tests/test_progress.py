@@ -96,6 +96,23 @@ def test_a_new_time_alone_is_no_change(clock: Clock) -> None:
     assert len(log.lines) == 2
 
 
+@pytest.mark.parametrize("identity", ["same", "", None])
+def test_parts_that_share_an_id_or_have_none_change_one_by_one(
+    identity: str | None, clock: Clock
+) -> None:
+    log = Log()
+    view = progress(log, clock)
+    one = Subtask(identity, "one", "RUNNING")
+    two = Subtask(identity, "two", "SUCCESSFUL")
+    view.show([seen(one, two)])
+    view.show([seen(one, two)])
+    assert len(log.lines) == 2
+    view.show([seen(one, Subtask(identity, "two", "FAILED"))])
+    assert log.lines[2:] == [
+        "dlftask: 1970-01-01T00:00:00Z task t1 RUNNING 1/2 parts, 1 failed: two FAILED"
+    ]
+
+
 def test_an_hour_without_news_is_never_a_minute_without_a_line(clock: Clock) -> None:
     log = Log()
     view = progress(log, clock)

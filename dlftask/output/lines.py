@@ -1,16 +1,15 @@
 """``watch`` where nothing can be redrawn: a line a change, and never silent for over a minute."""
 
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from dlftask.durations import format_duration
-from dlftask.output.parts import known_state, loss_text
+from dlftask.output.parts import Facts, Key, facts_of, facts_of_parts, known_state, loss_text
 from dlftask.output.text import one_line, rfc3339, visible
 from dlftask.snapshot import Snapshot
 from dlftask.streams import Streams
-from dlftask.task import Subtask, Task
+from dlftask.task import Task
 
 if TYPE_CHECKING:
     from dlftask.output.data import Query
@@ -33,43 +32,26 @@ class ChangeLines:
 
     def __init__(self, *, utc: bool) -> None:
         self._utc = utc
-        self._seen: dict[str, tuple[_Node, dict[_Key, _Node]]] = {}
+        self._seen: dict[str, tuple[Facts, dict[Key, Facts]]] = {}
 
     def of(self, asked: str, task: Task, seen_s: float) -> list[str]:
         """The lines of what changed, seen at ``seen_s`` (s since the epoch), without newlines."""
         old_own, old_parts = self._seen.get(asked, (None, {}))
-        own, parts = _facts(task), dict(_parts(task))
+        own, parts = facts_of(task), facts_of_parts(task)
         self._seen[asked] = own, parts
         moment = rfc3339(seen_s, utc=self._utc)
         lines = [
-            _line(moment, "subtask", node)
-            for key, node in parts.items()
-            if old_parts.get(key) != node
+            _line(moment, "subtask", facts)
+            for key, facts in parts.items()
+            if old_parts.get(key) != facts
         ]
         if own != old_own:
             lines.insert(0 if task.running else len(lines), _line(moment, "task", own))
         return lines
 
 
-# Identity, status, name, message: what a line shows of a node.
-_Node = tuple[str | None, str | None, str | None, str | None]
-# A subtask's ID, and the how-manieth with it: the service may leave it out, or say it twice.
-_Key = tuple[str | None, int]
-
-
-def _facts(node: Task | Subtask) -> _Node:
-    return node.id, node.status, node.name, node.message
-
-
-def _parts(task: Task) -> Iterator[tuple[_Key, _Node]]:
-    count: Counter[str | None] = Counter()
-    for part in task.subtasks:
-        yield (part.id, count[part.id]), _facts(part)
-        count[part.id] += 1
-
-
-def _line(moment: str, kind: str, node: _Node) -> str:
-    identity, status, name, message = node
+def _line(moment: str, kind: str, facts: Facts) -> str:
+    identity, status, name, message = facts
     word = visible(status or _NO_VALUE)
     shown = visible(name) if name and not name.isspace() else _NO_VALUE
     line = f"{moment} {word:<10} {kind:<7} {visible(identity or _NO_VALUE)} {shown}"

@@ -1,4 +1,4 @@
-"""How far a task has come: its parts counted by status, in words that the views share."""
+"""How far a task has come: its parts told apart and counted, in words that the views share."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -7,12 +7,33 @@ from dlftask.durations import format_duration
 from dlftask.errors import WaitTimedOut
 from dlftask.output.text import status_word
 from dlftask.snapshot import Snapshot
-from dlftask.task import Status, Task
+from dlftask.task import Status, Subtask, Task
 
 _DONE = (Status.SUCCESSFUL, Status.WARNING, Status.FAILED)
 _FIRST = (Status.FAILED, Status.RUNNING, Status.WARNING)
 _MOST_WORDS = 6
 _LONGEST_WORD = 24
+
+Facts = tuple[str | None, str | None, str | None, str | None]
+"""ID, status, name and message of a node: it has changed where one of them has."""
+
+Key = tuple[str | None, int]
+"""A subtask's ID, and the how-manieth with it: the service may leave it out, or say it twice."""
+
+
+def facts_of(node: Task | Subtask) -> Facts:
+    """What a change of a node is told by: a later ``lastUpdate`` alone is none."""
+    return node.id, node.status, node.name, node.message
+
+
+def facts_of_parts(task: Task) -> dict[Key, Facts]:
+    """The facts of each of a task's subtasks, in their order."""
+    facts: dict[Key, Facts] = {}
+    count: Counter[str | None] = Counter()
+    for part in task.subtasks:
+        facts[part.id, count[part.id]] = facts_of(part)
+        count[part.id] += 1
+    return facts
 
 
 def done_text(counts: Mapping[str | None, int], noun: str) -> str:

@@ -6,11 +6,21 @@ Loads no rich: it stands beside ``-o json`` too.
 import time
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from dlftask.errors import WaitTimedOut
-from dlftask.output.parts import counts_text, done_text, elapsed_text, loss_text, spinner
+from dlftask.output.parts import (
+    Facts,
+    Key,
+    counts_text,
+    done_text,
+    elapsed_text,
+    facts_of,
+    facts_of_parts,
+    loss_text,
+    spinner,
+)
 from dlftask.output.text import (
     display_name,
     encodable,
@@ -33,15 +43,13 @@ _SHORTEST_GAP_S = 0.1
 _LONGEST_SILENCE_S = 55.0
 _LONGEST_LINE = 1000
 
-_Node = tuple[str | None, str | None, str | None]
-
 
 @dataclass(slots=True)
 class _Known:
     """A task as last seen; ``silent_since_s`` is when its outage was first seen."""
 
     snapshot: Snapshot
-    parts: dict[object, _Node] = field(default_factory=dict)
+    parts: Mapping[Key, Facts] = field(default_factory=dict)
     counts: Counter[str | None] = field(default_factory=Counter)
     last: str = ""
     silent_since_s: float | None = None
@@ -130,15 +138,16 @@ class Progress:
         task = snapshot.task
         if task is None or task is before:
             return known, None
-        changed = _changed_part(task.subtasks, known.parts)
-        known.parts = dict(_nodes(task.subtasks))
+        parts = facts_of_parts(task)
+        changed = _changed_part(task, parts, known.parts)
+        known.parts = parts
         known.counts = Counter(part.status for part in task.subtasks)
         return known, self._what_changed(known, before, task, changed)
 
     def _what_changed(
         self, known: _Known, before: Task | None, task: Task, part: Subtask | None
     ) -> str | None:
-        own = before is None or _own_facts(before) != _own_facts(task)
+        own = before is None or facts_of(before) != facts_of(task)
         if not own and part is None:
             return None
         if own and task.message:
@@ -214,11 +223,13 @@ class Progress:
             self._line = ("", (0, 0))
 
 
-def _changed_part(parts: Sequence[Subtask], before: dict[object, _Node]) -> Subtask | None:
+def _changed_part(
+    task: Task, parts: Mapping[Key, Facts], before: Mapping[Key, Facts]
+) -> Subtask | None:
     """Of the parts that changed one that failed, or else the one that changed last."""
     changed = [
         part
-        for part, (key, facts) in zip(parts, _nodes(parts), strict=True)
+        for part, (key, facts) in zip(task.subtasks, parts.items(), strict=True)
         if before.get(key) != facts
     ]
     return max(
@@ -226,16 +237,6 @@ def _changed_part(parts: Sequence[Subtask], before: dict[object, _Node]) -> Subt
         key=lambda part: (part.status == Status.FAILED, part.last_update_ms or 0),
         default=None,
     )
-
-
-def _nodes(parts: Sequence[Subtask]) -> Iterator[tuple[object, _Node]]:
-    """What a change of a part is told by, under its ID or, without one, its place."""
-    for place, part in enumerate(parts):
-        yield part.id or place, (part.status, part.name, part.message)
-
-
-def _own_facts(task: Task) -> _Node:
-    return task.status, task.name, task.message
 
 
 def _status(known: _Known) -> str | None:
