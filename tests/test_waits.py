@@ -5,14 +5,15 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from dlftask.output.lines import ChangesView, JsonlView
 from dlftask.output.progress import Progress
-from dlftask.output.view import View  # noqa: TC001 - a block for it saves nothing
+from dlftask.output.view import View
 from dlftask.polling import Patience, poll
 from dlftask.simulator import Fault, Simulator
 from dlftask.streams import Streams
@@ -376,19 +377,21 @@ class Recorded(Streams):
         self.moments.append(self.crew.now())
 
 
-@pytest.mark.parametrize("view", [Progress, ChangesView, JsonlView])
+@pytest.mark.parametrize(
+    "make", [partial(Progress, utc=True), partial(ChangesView, utc=True), JsonlView]
+)
 @pytest.mark.parametrize("interval_s", [None, 0.5, 7.0, 600.0])
 def test_no_log_of_an_hours_wait_is_silent_for_more_than_a_minute(
-    view: type[Progress | ChangesView | JsonlView], interval_s: float | None
+    make: Callable[..., View], interval_s: float | None
 ) -> None:
     crew = Asked(ends_after(3600, takes_s=3.0))
     streams = Recorded(crew)
-    shown: View = view(["a"], streams, utc=True, now=crew.now)
+    view = make(["a"], streams, now=crew.now)
     patience = Patience(wait=True, interval_s=interval_s, began_s=crew.now())
-    for changed in poll(["a"], crew, patience, note=shown.note, tick_s=shown.tick_s):
+    for changed in poll(["a"], crew, patience, note=view.note, tick_s=view.tick_s):
         if changed:
-            shown.show(changed)
-        shown.tick()
+            view.show(changed)
+        view.tick()
     gaps = [
         later - sooner for sooner, later in zip(streams.moments, streams.moments[1:], strict=False)
     ]

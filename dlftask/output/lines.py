@@ -154,8 +154,7 @@ class ChangesView(_LogView):
 class JsonlView(_LogView):
     """A task's object as one line each time that it changes.
 
-    Of several tasks, one that could not be had is json's error object, as its last line. The
-    objects hold the service's own times: ``utc`` is taken like every view's, and changes nothing.
+    Of several tasks, one that could not be had is json's error object, as its last line.
     """
 
     def __init__(
@@ -163,7 +162,6 @@ class JsonlView(_LogView):
         task_ids: Sequence[str],
         streams: Streams,
         *,
-        utc: bool = False,  # noqa: ARG002 - every view is made alike
         query: "Query | None" = None,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
