@@ -367,6 +367,19 @@ def test_a_note_stays_above_the_drawing(clock: Clock) -> None:
         assert still(terminal)[-3:-1] == ["⠋ import  RUNNING  ID t1", "└── ⠋ job_01  RUNNING"]
 
 
+def test_an_endless_note_is_cut_at_1000_characters(clock: Clock) -> None:
+    with Terminal(24, 80) as terminal:
+        view = live(terminal, clock)
+        show(view, clock, running(part(1, "RUNNING")))
+        view.note("n" * 5000)
+        above = (terminal.scrolled_off + terminal.lines)[:-3]
+        assert "".join(above) == f"dlftask: {'n' * 990}…"
+        view.close()
+        terminal.read()
+        view.note("n" * 5000)
+        assert terminal.read().decode() == f"dlftask: {'n' * 990}…\n"
+
+
 def test_close_leaves_nothing_but_what_was_there_and_shows_the_cursor(clock: Clock) -> None:
     with Terminal() as terminal:
         terminal.streams.write("before\r\n")

@@ -33,6 +33,7 @@ from dlftask.output.rich_tree import make_console, node_label
 from dlftask.output.text import (
     display_name,
     encodable,
+    one_line,
     status_word,
     style,
     symbol,
@@ -190,10 +191,11 @@ class LiveView:
 
         Control characters show as escapes.
         """
-        line = f"dlftask: {visible(text)}"
+        line = f"dlftask: {text}"
         if self._closed or not self._streams.err_is_terminal:
-            self._streams.say(line)
+            self._streams.say(one_line(line, self._streams.err_encoding))
         else:
+            line = one_line(line, self._streams.out_encoding)
             self._draw(above=f"{line}{_ERASE_LINE}\r\n")
 
     def close(self) -> None:
