@@ -6,7 +6,7 @@ import shlex
 import signal
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import TYPE_CHECKING, NamedTuple
 
 from dlftask.client import Client
@@ -27,6 +27,7 @@ from dlftask.polling import Patience
 from dlftask.settings import Settings
 from dlftask.snapshot import Snapshot, overall_status
 from dlftask.streams import Streams
+from dlftask.terminal import handed_back_on_signals
 
 if TYPE_CHECKING:
     from dlftask.output.data import Query
@@ -74,7 +75,9 @@ def run(command: Command, settings: Settings, streams: Streams) -> ExitStatus:
         if not settings.demo:
             remember(task_ids, environ=settings.environ, home=settings.home)
         command = command._replace(task_ids=task_ids)
-        snapshots = _follow(client, command, streams, query)
+        drawn = _draws(command, settings, streams) and settings.wait
+        with handed_back_on_signals() if drawn else nullcontext():
+            snapshots = _follow(client, command, streams, query)
     settings = client.settings
     print_result(snapshots, settings, streams, watched=command.watches, query=query)
     say_errors(snapshots, streams)
@@ -176,6 +179,13 @@ class _NoView:
     def close(self) -> None: ...
 
 
+def _draws(command: Command, settings: Settings, streams: Streams) -> bool:
+    """Whether the wait is drawn in place."""
+    # A trace between the frames would tear them apart: with one, a terminal gets lines too.
+    drawn = command.watches and settings.output == "tree" and streams.can_redraw
+    return drawn and not (settings.debug or settings.quiet)
+
+
 def _view(command: Command, settings: Settings, streams: Streams, query: "Query | None") -> "View":
     if settings.quiet or not settings.wait:
         return _NoView()
@@ -184,12 +194,9 @@ def _view(command: Command, settings: Settings, streams: Streams, query: "Query 
         from dlftask.output.lines import JsonlView
 
         return JsonlView(ids, streams, query=query)
-    # A trace between the frames would tear them apart: with one, a terminal gets lines too.
-    if command.watches and settings.output == "tree" and streams.can_redraw and not settings.debug:
+    if _draws(command, settings, streams):
         from dlftask.output.live import LiveView
-        from dlftask.terminal import hand_back_on_signals
 
-        hand_back_on_signals()
         return LiveView(ids, streams, compact=settings.compact)
     if command.watches and settings.output == "tree":
         from dlftask.output.lines import ChangesView

@@ -2,33 +2,42 @@
 
 import os
 import signal
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
 
-_SHOW_CURSOR = b"\r\x1b[J\x1b[?7h\x1b[?25h"
-_HIDE_CURSOR = b"\x1b[?25l"
+_HAND_BACK = b"\r\x1b[J\x1b[?7h\x1b[?25h"
+_TAKE_AGAIN = b"\x1b[?25l"
 
 
-def hand_back_on_signals() -> None:
-    r"""Give the shell its cursor on Ctrl-Z, Ctrl-\ and a hang-up; ``fg`` goes on with the wait.
+@contextmanager
+def handed_back_on_signals() -> Iterator[None]:
+    r"""While drawing: give the shell its cursor on Ctrl-Z, Ctrl-\ and a hang-up.
 
-    SIGINT and SIGTERM are exceptions in the main thread (``__main__``) and come by ``close``.
+    ``fg`` goes on with the wait. SIGINT and SIGTERM are exceptions in the main thread
+    (``__main__``), and give it back by the view's ``close``.
     """
-    signal.signal(signal.SIGTSTP, _suspend)
-    for number in (signal.SIGHUP, signal.SIGQUIT):
-        if signal.getsignal(number) is signal.SIG_DFL:  # not where nohup has it ignored
-            signal.signal(number, _leave)
+    handlers = {signal.SIGTSTP: _suspend, signal.SIGHUP: _leave, signal.SIGQUIT: _leave}
+    # Not what is ignored already, as nohup does.
+    ours = [number for number in handlers if signal.getsignal(number) is signal.SIG_DFL]
+    for number in ours:
+        signal.signal(number, handlers[number])
+    try:
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _suspend(_signal_number: int, _frame: FrameType | None) -> None:
-    _write(_SHOW_CURSOR)
+    _write(_HAND_BACK)
     os.kill(os.getpid(), signal.SIGSTOP)
-    _write(_HIDE_CURSOR)
+    _write(_TAKE_AGAIN)
 
 
 def _leave(signal_number: int, _frame: FrameType | None) -> None:
     """End the run as the signal would have without us."""
-    _write(_SHOW_CURSOR)
+    _write(_HAND_BACK)
     signal.signal(signal_number, signal.SIG_DFL)
     os.kill(os.getpid(), signal_number)
 

@@ -1,6 +1,7 @@
 """The limits of one request and of the whole wait hold, whatever the network does."""
 
 import contextlib
+import os
 import socket
 import threading
 import time
@@ -12,6 +13,7 @@ import pytest
 from dlftask.crew import Crew
 from dlftask.errors import DlftaskError, ServiceUnavailable
 from dlftask.polling import Answer
+from dlftask.simulator import Simulator
 from dlftask.task import Task, read_task
 from dlftask.transport import Transport
 from tests.cli import configured, run_dlftask
@@ -255,3 +257,15 @@ def test_an_answer_that_comes_as_it_is_given_up_leaves_no_thread_behind() -> Non
     assert threads_settle_at(before + 1)
     crew.dismiss()
     assert threads_settle_at(before)
+
+
+def test_a_reader_who_does_not_read_holds_up_no_timeout() -> None:
+    with Simulator() as simulator:
+        task_id = simulator.start_import("obs://b/subtasks-20000")
+        reading, writing = os.pipe()
+        with os.fdopen(reading), os.fdopen(writing, "wb") as out:
+            began = time.monotonic()
+            args = ["watch", "--timeout", "2s", task_id]
+            run = run_dlftask(*args, env=simulator.environment(), stdout=out)
+        assert run.returncode == 124
+        assert time.monotonic() - began < 3.0
