@@ -59,6 +59,9 @@ _SHORTEST_GAP_S = 0.1
 _UNLIMITED = 1_000_000
 """Columns to render in, before lines are cropped to those that there are."""
 
+_URGENCY: dict[str | None, int] = {Status.FAILED: 0, Status.RUNNING: 1, Status.SUCCESSFUL: 3}
+_URGENCY_OF_OTHERS = 2
+
 _GUIDE = 4
 _BAR = 30
 _SHORTEST_BAR = 5
@@ -412,9 +415,7 @@ class LiveView:
 
 
 def _urgency(known: _Known) -> int:
-    order = (Status.FAILED, Status.RUNNING, Status.SUCCESSFUL)
-    ranks = dict(zip(order, (0, 1, 3), strict=True))
-    return ranks.get(known.status, 2)  # type: ignore[call-overload, no-any-return]
+    return _URGENCY.get(known.status, _URGENCY_OF_OTHERS)
 
 
 def _share(wanted: Sequence[int], room: int) -> list[int]:

@@ -24,13 +24,13 @@ _INVISIBLE = r"\xad\u180e\u200b\u2060-\u2065\u206a-\u206f\ufeff\ufff9-\ufffb\U00
 # Not yet compiled: most runs do not need it.
 _DECEPTIVE = f"[{CONTROLS}{LINE_BREAKS}{_INVISIBLE}]"
 
-_SYMBOLS = {
+_SYMBOLS: dict[str | None, str] = {
     Status.SUCCESSFUL: "✓",
     Status.RUNNING: "●",
     Status.FAILED: "✗",
     Status.WARNING: "!",
 }
-_ASCII_SYMBOLS = {
+_ASCII_SYMBOLS: dict[str | None, str] = {
     Status.SUCCESSFUL: "v",
     Status.RUNNING: ">",
     Status.FAILED: "x",
@@ -38,7 +38,7 @@ _ASCII_SYMBOLS = {
 }
 # The eight colours of the terminal's own theme: the user has chosen them to be read on the
 # background that the user has chosen.
-_STYLES = {
+_STYLES: dict[str | None, str] = {
     Status.SUCCESSFUL: "green",
     Status.RUNNING: "blue",
     Status.FAILED: "red",
@@ -82,12 +82,12 @@ def one_line(text: str, encoding: str) -> str:
 def symbol(status: str | None, *, unicode: bool) -> str:
     """The status as one narrow character; ``?`` for one that is not known."""
     symbols = _SYMBOLS if unicode else _ASCII_SYMBOLS
-    return symbols.get(status, "?")  # type: ignore[call-overload, no-any-return]
+    return symbols.get(status, "?")
 
 
 def style(status: str | None) -> str:
     """The status as a rich style."""
-    return _STYLES.get(status, "magenta")  # type: ignore[call-overload, no-any-return]
+    return _STYLES.get(status, "magenta")
 
 
 def status_word(status: str | None) -> str:
