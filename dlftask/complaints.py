@@ -21,7 +21,7 @@ def say_error(
 
 def say_errors(snapshots: Iterable[Snapshot], streams: Streams) -> None:
     """Say what went wrong with each of the tasks; a hint that fits several of them once."""
-    hints: set[str | None] = {None}
+    hints: set[str | None] = set()
     for snapshot in snapshots:
         error = snapshot.error
         if error is None and snapshot.task and snapshot.task.status not in KNOWN_STATUSES:

@@ -4,8 +4,9 @@ import io
 
 import pytest
 
-from dlftask.complaints import say_error
+from dlftask.complaints import say_error, say_errors
 from dlftask.errors import CredentialsRefused, DlftaskError, ServiceUnavailable, TaskNotFound
+from dlftask.snapshot import Snapshot
 from dlftask.streams import Streams
 
 
@@ -45,6 +46,15 @@ def test_a_line_is_cut_at_1000_characters_as_written(encoding: str, end: str) ->
 def test_a_line_of_1000_characters_is_whole() -> None:
     message = "m" * (1000 - len("dlftask: error: "))
     assert said(ServiceUnavailable(message), task_id=None) == [f"dlftask: error: {message}"]
+
+
+def test_a_hint_that_fits_several_tasks_is_said_once_and_none_where_there_is_none() -> None:
+    written = io.BytesIO()
+    streams = Streams(stderr=io.TextIOWrapper(written, encoding="utf-8"), environ={})
+    errors = [TaskNotFound("gone", hint=hint) for hint in (None, "check it", "check it", None)]
+    say_errors([Snapshot("t", error=error, settled=True) for error in errors], streams)
+    line = "dlftask: error: task t: gone"
+    assert written.getvalue().decode().splitlines() == [line, line, "hint: check it", line, line]
 
 
 def test_a_code_that_is_the_http_status_is_said_once() -> None:
