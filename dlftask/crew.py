@@ -111,10 +111,11 @@ class Crew:
         """
         now_s = self.now()
         late = [q for q in self._under_way.values() if q.call.until <= now_s]
-        for question in late:
-            if not question.call.given_up:
-                question.call.give_up()
-        lost = [q for q in late if q.call.until + _GRACE_S <= now_s]
+        lost = [
+            q
+            for q in late
+            if q.call.until + _GRACE_S <= now_s or not (q.call.given_up or q.call.give_up())
+        ]
         for question in lost:
             self.drop(question.task_id)
         return [Answer(q.task_id, q.asked_s, q.call.overdue()) for q in lost]

@@ -94,17 +94,21 @@ class Call:
         host = f"{self._host}: " if self._host else ""
         return ServiceUnavailable(f"{host}no {self.waiting_for} within {limit}", hint=_NETWORK_HINT)
 
-    def give_up(self) -> None:
-        """End the call from another thread: a thread that reads wakes up with an error."""
+    def give_up(self) -> bool:
+        """End the call from another thread; whether its own thread wakes up, with an error.
+
+        One that reads does. A name look-up or a connection under way cannot be ended.
+        """
         self.given_up = True
         sock = getattr(self._connection, "sock", None)
         if sock is None:
-            return
+            return False
         try:
             # Not SSLSocket.shutdown: that would pull the TLS state from under the reading thread.
             socket.socket.shutdown(sock, socket.SHUT_RDWR)
         except OSError:
-            return
+            return False
+        return True
 
     def _wait(self, waiting_for: str, limit_s: float) -> None:
         self.waiting_for = waiting_for
