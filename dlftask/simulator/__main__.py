@@ -79,6 +79,7 @@ exit status:
 
 # What would lead a command to another account than the simulator's.
 _ELSEWHERE = (
+    "DLFTASK_AUTH",
     "DLFTASK_TOKEN_FILE",
     "HUAWEICLOUD_SDK_SECURITY_TOKEN",
     "HUAWEICLOUD_SDK_PROJECT_ID",
