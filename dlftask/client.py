@@ -18,6 +18,7 @@ from typing import Self
 
 from dlftask.credentials import Credentials, find_credentials
 from dlftask.crew import Crew
+from dlftask.durations import check_seconds
 from dlftask.endpoints import check_endpoint, iam_endpoint, service_endpoint
 from dlftask.errors import ConfigurationError, CredentialsRefused
 from dlftask.ids import check_task_id
@@ -192,13 +193,16 @@ class Client:
     def _patience(
         self, timeout: float | None, interval: float | None, max_outage: float
     ) -> Patience:
-        return Patience(
-            wait=True,
-            interval_s=interval,
-            max_outage_s=max_outage,
-            timeout_s=timeout,
-            began_s=time.monotonic(),
-        )
+        try:
+            return Patience(
+                wait=True,
+                interval_s=None if interval is None else check_seconds(interval),
+                max_outage_s=check_seconds(max_outage),
+                timeout_s=None if timeout is None else check_seconds(timeout),
+                began_s=time.monotonic(),
+            )
+        except ValueError as error:
+            raise ConfigurationError(str(error)) from None
 
     def _ask(self, task_id: str, patience: Patience) -> Task:
         last = Snapshot(task_id)

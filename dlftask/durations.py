@@ -27,6 +27,13 @@ def parse_duration(text: str) -> float:
     return min(seconds, LONGEST_S)
 
 
+def check_seconds(seconds: float) -> float:
+    """A program's own number of seconds. Raises ``ValueError`` for what is not above zero."""
+    if not isinstance(seconds, int | float) or not seconds > 0:
+        raise ValueError(f"{seconds!r} is no number of seconds above zero")
+    return float(min(seconds, LONGEST_S))
+
+
 def format_duration(seconds: float) -> str:
     """``340ms``, ``15s``, ``1m30s``, ``2h05m``, ``3d04h``: two units at most, rounded down."""
     if seconds < 1:

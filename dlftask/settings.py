@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dlftask.durations import parse_duration
+from dlftask.durations import check_seconds, parse_duration
 from dlftask.errors import ConfigurationError
 from dlftask.paths import expanded, find_home, user_folder
 from dlftask.profiles import Profile, read_profile
@@ -102,7 +102,7 @@ def _one_of(*words: str) -> Callable[[object], str]:
 
 
 def _duration(value: object) -> float:
-    return parse_duration(str(value))
+    return check_seconds(value) if isinstance(value, int | float) else parse_duration(str(value))
 
 
 def _duration_or(word: str) -> Callable[[object], float | None]:

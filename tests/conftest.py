@@ -1,8 +1,15 @@
 """What all tests share: no clock for properties, and the fault matrix's table in the summary."""
 
+import signal
 from typing import Any
 
 from hypothesis import settings
+
+# Whoever runs the tests in the background has these ignored, and no shell that a test starts could
+# catch one: what was ignored when a shell began stays so.
+for _number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, signal.SIG_DFL)
 
 # A loaded machine is no reason for a property to fail.
 settings.register_profile("no clock", deadline=None)

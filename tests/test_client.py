@@ -101,3 +101,25 @@ def test_the_project_is_looked_up_once(simulator: Simulator) -> None:
         list(client.watch([SUCCESSFUL, FAILED]))
         client.get(SUCCESSFUL)
     assert [r.path for r in simulator.requests].count("/v3/projects") == 1
+
+
+@pytest.mark.parametrize("seconds", [0, -1, float("nan"), "5s"])
+@pytest.mark.parametrize("name", ["timeout", "interval", "max_outage"])
+def test_a_time_that_is_none_is_refused_before_anything_is_asked(
+    client: Client, simulator: Simulator, name: str, seconds: float
+) -> None:
+    with pytest.raises(ConfigurationError, match="no number of seconds above zero"):
+        client.wait(SUCCESSFUL, **{name: seconds})
+    assert simulator.requests == ()
+
+
+def test_times_of_a_client_are_any_number_of_seconds(simulator: Simulator) -> None:
+    with Client(endpoint=simulator.endpoint, project_id="p", token="t", read_timeout=1e-5) as made:
+        assert made.settings.read_timeout_s == 1e-5
+    with pytest.raises(ConfigurationError), Client(token="t", read_timeout=0):
+        pass
+
+
+def test_one_string_is_not_several_tasks(client: Client) -> None:
+    with pytest.raises(ConfigurationError, match="one string"):
+        list(client.watch("ok"))
