@@ -97,13 +97,26 @@ def _interrupt(signal_number: int, _frame: FrameType | None) -> None:
     # second one that came with the first, Python would print a traceback.
     signal.signal(signal.SIGINT, lambda *_: None)
     signal.signal(signal.SIGTERM, lambda *_: None)
-    # Nothing holds the end up: neither a reader that does not read what is said last, nor a
-    # finalizer, in which an exception is lost.
+    # Nothing holds the end up: not even a reader that does not read what is said last.
     signal.signal(signal.SIGALRM, lambda *_: os._exit(128 + signal_number))
     signal.setitimer(signal.ITIMER_REAL, _LONGEST_GOODBYE_S)
+    sys.unraisablehook = _raise_again
     from dlftask.errors import Interrupted
 
     raise Interrupted(signal_number)
+
+
+def _raise_again(lost: "sys.UnraisableHookArgs") -> None:
+    """An interruption that came in a finalizer, which loses it, comes again a moment later."""
+    from dlftask.errors import Interrupted
+
+    error = lost.exc_value
+    if isinstance(error, Interrupted):
+        number = error.exit_status - 128
+        signal.signal(signal.SIGALRM, lambda *_: _interrupt(number, None))
+        signal.setitimer(signal.ITIMER_REAL, 0.01)
+    else:
+        sys.__unraisablehook__(lost)
 
 
 if __name__ == "__main__":
