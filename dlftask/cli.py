@@ -9,7 +9,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from dlftask import __version__
 from dlftask.errors import ConfigurationError, ExitStatus
-from dlftask.settings import AUTH_METHODS, COLORS, OUTPUTS
+from dlftask.settings import AUTH_METHODS, COLORS, OUTPUTS, option_name
 
 # Typer hands this class on, by way of click or of its own copy of it, but does not name it.
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
@@ -457,5 +457,5 @@ def _words(key: str, value: object) -> list[str]:
     """An option as it would be typed."""
     if value is None or value is False:
         return []
-    option = "--" + key.replace("_", "-")
+    option = option_name(key)
     return [option] if value is True else [option, str(value)]

@@ -123,7 +123,7 @@ def find_credentials(
         agency = Agency(send, environ)
         return Credentials(agency.key, source="the machine's agency", forget=agency.forget)
     for load in _sources(token_file, environ, profile, home):
-        found = _found(load(), method)
+        found = _found(load(_FIRST), method)
         if found is not None:
             # The profile's own warnings were given when it was read.
             warning = (
@@ -189,22 +189,26 @@ class _Found:
     file: Path | None
 
 
+_Load = Callable[[bool], _Source]
+"""Reads a source; whether for the first time or ``_AGAIN`` matters to a profile, read already."""
+_FIRST, _AGAIN = False, True
+
+
 def _sources(
     token_file: Path | None, environ: Mapping[str, str], profile: Profile, home: Path
-) -> Iterator[Callable[[], _Source]]:
+) -> Iterator[_Load]:
     """Ways to read each source, in the order of precedence."""
     if token_file is not None:
-        yield lambda: _Source(
+        yield lambda _again: _Source(
             "--token-file", {"token_file": "--token-file"}, {"token_file": str(token_file)}
         )
-    yield lambda: _variables(environ, _DLFTASK)
+    yield lambda _again: _variables(environ, _DLFTASK)
     if profile.path is not None:
-        path = profile.path
-        values = [profile.values]
-        yield lambda: _table(path, profile.name, values.pop() if values else None)
-    yield lambda: _variables(environ, _SDK)
-    yield lambda: _variables(environ, _HW)
-    yield lambda: _ini(environ, home)
+        path, name = profile.path, profile.name
+        yield lambda again: _table(path, name, read_table(path, name) if again else profile.values)
+    yield lambda _again: _variables(environ, _SDK)
+    yield lambda _again: _variables(environ, _HW)
+    yield lambda _again: _ini(environ, home)
 
 
 def _variables(environ: Mapping[str, str], names: Mapping[str, str]) -> _Source:
@@ -212,11 +216,9 @@ def _variables(environ: Mapping[str, str], names: Mapping[str, str]) -> _Source:
     return _Source("the environment", names, values)
 
 
-def _table(path: Path, name: str, values: Mapping[str, object] | None) -> _Source:
-    """The profile as it was read at first, or, without ``values``, as it is now."""
-    found = read_table(path, name) if values is None else values
+def _table(path: Path, name: str, values: Mapping[str, object]) -> _Source:
     where = f"table {name!r} of {path}"
-    texts = {key: value for key, value in found.items() if isinstance(value, str)}
+    texts = {key: value for key, value in values.items() if isinstance(value, str)}
     parts = ("token", "token_file", "ak", "sk", "security_token")
     return _Source(
         f"profile {name!r} of {path}", {part: f"{part} in {where}" for part in parts}, texts, path
@@ -266,16 +268,14 @@ def _key_pair(source: _Source) -> "AccessKey | None":
     return AccessKey(access_key, secret_key, source.value("security_token"))
 
 
-def _credentials(
-    found: _Found, load: Callable[[], _Source], method: str, warnings: tuple[str, ...]
-) -> Credentials:
+def _credentials(found: _Found, load: _Load, method: str, warnings: tuple[str, ...]) -> Credentials:
     if found.file is None:
         return Credentials(lambda: found.secret, source=found.name)
     held = [found.secret]
 
     def read_again() -> None:
         try:
-            fresh = _found(load(), method)
+            fresh = _found(load(_AGAIN), method)
         except ConfigurationError:
             return
         if fresh is not None:

@@ -75,7 +75,7 @@ def run(command: Command, settings: Settings, streams: Streams) -> ExitStatus:
         if not settings.demo:
             remember(task_ids, environ=settings.environ, home=settings.home)
         command = command._replace(task_ids=task_ids)
-        drawn = _draws(command, settings, streams) and settings.wait
+        drawn = _draws(command, settings, streams)
         with handed_back_on_signals() if drawn else nullcontext():
             snapshots = _follow(client, command, streams, query)
     settings = client.settings

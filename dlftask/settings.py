@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from dlftask.durations import check_seconds, parse_duration
 from dlftask.errors import ConfigurationError
 from dlftask.paths import expanded, find_home, user_folder
-from dlftask.profiles import Profile, read_profile
+from dlftask.profiles import SECRET_KEYS, Profile, read_profile
 
 OUTPUTS = ("tree", "json", "jsonl", "tsv", "junit")
 COLORS = ("auto", "always", "never")
@@ -198,10 +198,9 @@ _SETTINGS: dict[str, _Setting] = {
     "utc": _Setting(_switch, "DLFTASK_UTC"),
     "debug": _Setting(_switch, "DLFTASK_DEBUG"),
 }
-_SECRET_KEYS = ("token", "ak", "sk", "security_token")
 PROFILE_KEYS: Mapping[str, tuple[type, ...]] = {
     **{key: setting.types for key, setting in _SETTINGS.items()},
-    **dict.fromkeys(_SECRET_KEYS, (str,)),
+    **dict.fromkeys(SECRET_KEYS, (str,)),
 }
 """What a table of the configuration file may hold, with the TOML types that it may have."""
 
@@ -228,7 +227,7 @@ def load_settings(
     for key, setting in _SETTINGS.items():
         if setting.waits_only and not values.get("wait"):
             if key in given:
-                raise ConfigurationError(f"{_option(key)} is for a wait", hint="add --wait")
+                raise ConfigurationError(f"{option_name(key)} is for a wait", hint="add --wait")
             continue
         if demo and setting.names_service:
             continue
@@ -257,7 +256,7 @@ def load_settings(
         home=home,
         origins=origins,
         warnings=(
-            *(f"{_option(key)} is ignored: --demo has its own service" for key in ignored),
+            *(f"{option_name(key)} is ignored: --demo has its own service" for key in ignored),
             *profile.warnings,
         ),
     )
@@ -267,7 +266,8 @@ def _names_service(key: str) -> bool:
     return key == "profile" or (key in _SETTINGS and _SETTINGS[key].names_service)
 
 
-def _option(key: str) -> str:
+def option_name(key: str) -> str:
+    """A setting's key as it is typed on a command line."""
     return "--" + key.replace("_", "-")
 
 
@@ -304,7 +304,7 @@ def _places(
 ) -> Iterator[tuple[str, object]]:
     """Where a setting stands, first what counts first, each with its name for an error line."""
     if key in given:
-        yield _option(key), given[key]
+        yield option_name(key), given[key]
     if setting.option_only:
         return
     if key == "color" and (environ.get("NO_COLOR") or environ.get("FORCE_COLOR")):
