@@ -14,41 +14,41 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from dlftask.client import Client
+    from dlftask.api.client import Client
     from dlftask.errors import (
+        AuthenticationError,
         ConfigurationError,
-        CredentialsRefused,
         DlftaskError,
         ExitStatus,
-        SenselessAnswer,
+        InvalidResponse,
         ServiceUnavailable,
         TaskNotFound,
-        WaitTimedOut,
+        WaitTimeout,
     )
-    from dlftask.snapshot import Snapshot
     from dlftask.task import Status, Subtask, Task
+    from dlftask.waiting.snapshot import Snapshot
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "AuthenticationError",
     "Client",
     "ConfigurationError",
-    "CredentialsRefused",
     "DlftaskError",
     "ExitStatus",
-    "SenselessAnswer",
+    "InvalidResponse",
     "ServiceUnavailable",
     "Snapshot",
     "Status",
     "Subtask",
     "Task",
     "TaskNotFound",
-    "WaitTimedOut",
+    "WaitTimeout",
 ]
 
-_ROOMS = {
-    "Client": "client",
-    "Snapshot": "snapshot",
+_MODULES = {
+    "Client": "api.client",
+    "Snapshot": "waiting.snapshot",
     "Status": "task",
     "Subtask": "task",
     "Task": "task",
@@ -65,4 +65,4 @@ def __getattr__(name: str) -> "Any":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(f"dlftask.{_ROOMS.get(name, 'errors')}"), name)
+    return getattr(import_module(f"dlftask.{_MODULES.get(name, 'errors')}"), name)

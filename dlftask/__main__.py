@@ -45,28 +45,28 @@ def main(arguments: list[str], *, began_s: float) -> int:
 
 
 def _run(arguments: list[str], began_s: float) -> int:
-    from dlftask.errors import DlftaskError, ReaderGone
+    from dlftask.errors import BrokenOutput, DlftaskError
 
     try:
         from dlftask.cli import run_command_line
 
         return run_command_line(arguments, began_s=began_s)
     except DlftaskError as error:
-        if not isinstance(error, ReaderGone):
-            _complain(error)
+        if not isinstance(error, BrokenOutput):
+            _report_error(error)
         return error.exit_status
     except Exception as error:  # noqa: BLE001 - a bug: even then no traceback, and no status of ours
-        return _confess(error)
+        return _report_bug(error)
 
 
-def _complain(error: "DlftaskError") -> None:
-    from dlftask.complaints import say_error
+def _report_error(error: "DlftaskError") -> None:
+    from dlftask.messages import write_error
     from dlftask.streams import Streams
 
-    say_error(error, Streams())
+    write_error(error, Streams())
 
 
-def _confess(error: Exception) -> int:
+def _report_bug(error: Exception) -> int:
     """Say that this is our bug. 70 is sysexits' EX_SOFTWARE: no status that means anything else."""
     from dlftask.errors import DlftaskError
 
@@ -74,7 +74,7 @@ def _confess(error: Exception) -> int:
         import traceback
 
         traceback.print_exception(error)
-    _complain(
+    _report_error(
         DlftaskError(
             f"internal error: {type(error).__name__}: {error}",
             hint="this is a bug in dlftask: please report it, with what DLFTASK_DEBUG=1 shows",

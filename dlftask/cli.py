@@ -433,8 +433,8 @@ def run_command_line(arguments: list[str], *, began_s: float) -> int:
 
 def _run(ctx: typer.Context, arguments: list[str], options: dict[str, Any]) -> None:
     """From the words of a command to its exit status."""
-    from dlftask.ids import read_input, read_task_ids
     from dlftask.settings import load_settings
+    from dlftask.task_ids import read_input, read_task_ids
 
     name, began_s = str(ctx.info_name), float(ctx.obj)
     words = [word for key, value in options.items() for word in _words(key, value)]
@@ -446,7 +446,7 @@ def _run(ctx: typer.Context, arguments: list[str], options: dict[str, Any]) -> N
     until_s = float("inf") if settings.timeout_s is None else began_s + settings.timeout_s
     task_ids = read_task_ids(arguments, lambda: read_input(until_s))
 
-    from dlftask.run import Command, run
+    from dlftask.command import Command, run
     from dlftask.streams import Streams
 
     command = Command(name=name, options=words, task_ids=task_ids, began_s=began_s)

@@ -3,12 +3,12 @@
     DlftaskError
     ├── ConfigurationError    2    usage or configuration; no request is due
     ├── TaskNotFound          4    the service does not know the task
-    ├── CredentialsRefused    5    by the service, IAM or the metadata service
+    ├── AuthenticationError    5    by the service, IAM or the metadata service
     ├── ServiceUnavailable    6    could not be reached, or did not work
-    ├── SenselessAnswer       7    an answer that makes no sense
+    ├── InvalidResponse       7    an answer that makes no sense
     ├── OutputFailed          8    a full disk, a closed stream
-    ├── WaitTimedOut        124    `--timeout` ran out
-    └── ReaderGone          141    whoever read the output went away
+    ├── WaitTimeout        124    `--timeout` ran out
+    └── BrokenOutput          141    whoever read the output went away
     Interrupted        130, 143    SIGINT, SIGTERM (a BaseException, as KeyboardInterrupt is)
 
 The command line's contract gives the meanings; they never change.
@@ -29,17 +29,17 @@ class ExitStatus(IntEnum):
     USAGE = 2
     RUNNING = 3
     NOT_FOUND = 4
-    REFUSED = 5
+    AUTHENTICATION = 5
     UNAVAILABLE = 6
-    SENSELESS = 7
+    INVALID = 7
     OUTPUT_FAILED = 8
-    TIMED_OUT = 124
+    TIMEOUT = 124
     INTERRUPTED = 130
     TERMINATED = 143
     READER_GONE = 141
 
 
-class Said(TypedDict, total=False):
+class ErrorDetails(TypedDict, total=False):
     """What the service said of an error, and what to do next."""
 
     code: str | None
@@ -59,7 +59,7 @@ class DlftaskError(Exception):
 
     exit_status: ExitStatus
 
-    def __init__(self, message: str, **said: Unpack[Said]) -> None:
+    def __init__(self, message: str, **said: Unpack[ErrorDetails]) -> None:
         super().__init__(message)
         self.message = message
         self.code = said.get("code")
@@ -98,15 +98,15 @@ class TaskNotFound(DlftaskError):
     exit_status = ExitStatus.NOT_FOUND
 
 
-class CredentialsRefused(DlftaskError):
+class AuthenticationError(DlftaskError):
     """HTTP 401, 403, ``DLF.6888``, or a refusal by IAM or the metadata service.
 
     ``stale`` is true for a 401: fresh credentials may be let in.
     """
 
-    exit_status = ExitStatus.REFUSED
+    exit_status = ExitStatus.AUTHENTICATION
 
-    def __init__(self, message: str, *, stale: bool = False, **said: Unpack[Said]) -> None:
+    def __init__(self, message: str, *, stale: bool = False, **said: Unpack[ErrorDetails]) -> None:
         super().__init__(message, **said)
         self.stale = stale
 
@@ -126,22 +126,24 @@ class ServiceUnavailable(DlftaskError):
         *,
         retry_after_s: float | None = None,
         permanent: bool = False,
-        **said: Unpack[Said],
+        **said: Unpack[ErrorDetails],
     ) -> None:
         super().__init__(message, **said)
         self.retry_after_s = retry_after_s
         self.permanent = permanent
 
 
-class SenselessAnswer(DlftaskError):
+class InvalidResponse(DlftaskError):
     """Not HTTP, not JSON, no ``id`` or ``status``, an unknown status, a redirect, another 4xx.
 
     ``transient`` is true where a wait may ask again: another 4xx is the service's last word.
     """
 
-    exit_status = ExitStatus.SENSELESS
+    exit_status = ExitStatus.INVALID
 
-    def __init__(self, message: str, *, transient: bool = True, **said: Unpack[Said]) -> None:
+    def __init__(
+        self, message: str, *, transient: bool = True, **said: Unpack[ErrorDetails]
+    ) -> None:
         super().__init__(message, **said)
         self.transient = transient
 
@@ -152,13 +154,13 @@ class OutputFailed(DlftaskError):
     exit_status = ExitStatus.OUTPUT_FAILED
 
 
-class WaitTimedOut(DlftaskError):
+class WaitTimeout(DlftaskError):
     """The longest wait was over before the task was."""
 
-    exit_status = ExitStatus.TIMED_OUT
+    exit_status = ExitStatus.TIMEOUT
 
 
-class ReaderGone(DlftaskError):
+class BrokenOutput(DlftaskError):
     """Whoever read the output went away: nothing is left to say."""
 
     exit_status = ExitStatus.READER_GONE

@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from dlftask.paths import user_folder
+from dlftask.files import user_folder
 
 KEPT = 100
 

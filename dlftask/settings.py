@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from dlftask.durations import check_seconds, parse_duration
 from dlftask.errors import ConfigurationError
-from dlftask.paths import expanded, find_home, user_folder
+from dlftask.files import expanded, find_home, user_folder
 from dlftask.profiles import SECRET_KEYS, Profile, read_profile
 
 OUTPUTS = ("tree", "json", "jsonl", "tsv", "junit")
@@ -317,7 +317,7 @@ def _places(
         if environ.get(variable):
             yield variable, environ[variable]
     if setting.in_sdk_file and not sdk_file_is_moot:
-        from dlftask.credentials import read_sdk_file
+        from dlftask.auth.credentials import read_sdk_file
 
         found = read_sdk_file(environ, home)
         if found.get(key):

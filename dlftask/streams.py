@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from typing import TextIO
 
-from dlftask.errors import OutputFailed, ReaderGone
+from dlftask.errors import BrokenOutput, OutputFailed
 
 _UNICODE_PROBE = "✓✗●├└│"
 
@@ -76,7 +76,7 @@ class Streams:
     def write(self, text: str) -> None:
         r"""Write to standard output and flush, in its own encoding; what it lacks as ``\uXXXX``.
 
-        Raises ``ReaderGone`` and ``OutputFailed``.
+        Raises ``BrokenOutput`` and ``OutputFailed``.
         """
         self._write(text.encode(self.out_encoding, "backslashreplace"))
 
@@ -89,19 +89,19 @@ class Streams:
         self._write(text.encode(encoding, "backslashreplace"))
 
     def check_reader(self) -> None:
-        """Raise ``ReaderGone`` where nobody reads standard output any more, nothing written."""
+        """Raise ``BrokenOutput`` where nobody reads standard output any more, nothing written."""
         if self._out is None or self.out_is_terminal:
             return
         poll = select.poll()
         poll.register(self._out.fileno(), 0)
         if any(event & select.POLLERR for _, event in poll.poll(0)):
-            raise ReaderGone("the reader of the output went away")
+            raise BrokenOutput("the reader of the output went away")
 
-    def say(self, text: str) -> None:
+    def log(self, text: str) -> None:
         """Write one line to standard error. What cannot be said is no reason to fail."""
-        self.say_raw(text + "\n")
+        self.log_raw(text + "\n")
 
-    def say_raw(self, text: str) -> None:
+    def log_raw(self, text: str) -> None:
         """Write to standard error as it is, with no newline added."""
         if self._err is None:
             return
@@ -118,7 +118,7 @@ class Streams:
             self._out.buffer.write(data)
             self._out.buffer.flush()
         except BrokenPipeError:
-            raise ReaderGone("the reader of the output went away") from None
+            raise BrokenOutput("the reader of the output went away") from None
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
             raise OutputFailed(f"the output could not be written: {reason}") from None

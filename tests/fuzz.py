@@ -20,21 +20,21 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
-from dlftask.complaints import say_error
+from dlftask.api.responses import Response, error_for
 from dlftask.durations import parse_duration
 from dlftask.errors import ConfigurationError, DlftaskError
-from dlftask.ids import check_task_id, read_task_ids
+from dlftask.messages import write_error
 from dlftask.output.data import render_json, render_jsonl, render_tsv
 from dlftask.output.junit import render_junit
-from dlftask.output.lines import ChangeLines
-from dlftask.output.text import visible
+from dlftask.output.log import ChangeLines
+from dlftask.output.text import escape_controls
 from dlftask.output.tree import tree_lines
 from dlftask.profiles import read_profile
-from dlftask.replies import Reply, error_for
 from dlftask.settings import PROFILE_KEYS
-from dlftask.snapshot import Snapshot
 from dlftask.streams import Streams
 from dlftask.task import read_task
+from dlftask.task_ids import check_task_id, read_task_ids
+from dlftask.waiting.snapshot import Snapshot
 
 PART = {
     "id": "008aae2e675d3bcb01675d3c9f5f0002",
@@ -154,11 +154,11 @@ def read_error_body(body: bytes) -> None:
     text = body[:80].decode("latin-1")
     headers = {"X-Request-Id": text, "Retry-After": text[:12], "Location": text}
     status = rng.choice([200, 204, 302, 304, 400, 401, 403, 404, 408, 429, 500, 503, 599, 999])
-    error = error_for(Reply(status, headers, body), "the service")
+    error = error_for(Response(status, headers, body), "the service")
     if not isinstance(error, DlftaskError):
         raise TypeError("no error of ours")
-    check_clean(visible(str(error)))
-    say_error(error, Streams(_Nowhere(), _Nowhere()), task_id="asked")  # type: ignore[arg-type]
+    check_clean(escape_controls(str(error)))
+    write_error(error, Streams(_Nowhere(), _Nowhere()), task_id="asked")  # type: ignore[arg-type]
 
 
 class _Nowhere:
@@ -180,7 +180,7 @@ def read_ids(body: bytes) -> None:
     try:
         found = read_task_ids(["-"], lambda: body)
     except ConfigurationError as error:
-        check_clean(visible(str(error)))
+        check_clean(escape_controls(str(error)))
         return
     for task_id in found:
         check_task_id(task_id)
@@ -191,7 +191,7 @@ def read_config(body: bytes, path: Path) -> None:
     try:
         read_profile(path, "default", keys=PROFILE_KEYS, path_named=True, name_named=False)
     except ConfigurationError as error:
-        check_clean(visible(str(error)))
+        check_clean(escape_controls(str(error)))
 
 
 def read_duration(body: bytes) -> None:

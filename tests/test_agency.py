@@ -9,20 +9,20 @@ from typing import Any
 
 import pytest
 
-from dlftask.agency import Agency
-from dlftask.credentials import Credentials, find_credentials
+from dlftask.api.projects import look_up_project
+from dlftask.api.responses import Response
+from dlftask.api.transport import Transport
+from dlftask.auth.agency import Agency
+from dlftask.auth.credentials import Credentials, find_credentials
 from dlftask.errors import (
+    AuthenticationError,
     ConfigurationError,
-    CredentialsRefused,
     DlftaskError,
-    SenselessAnswer,
+    InvalidResponse,
     ServiceUnavailable,
 )
 from dlftask.profiles import Profile
-from dlftask.projects import look_up_project
-from dlftask.replies import Reply
 from dlftask.simulator import Simulator
-from dlftask.transport import Transport
 
 START = 1_767_225_600.0  # 2026-01-01T00:00:00Z
 
@@ -53,7 +53,7 @@ def let_in(transport: Transport, simulator: Simulator, credentials: Credentials)
             region="cn-north-4",
             auth=credentials.auth(None),
         )
-    except CredentialsRefused:
+    except AuthenticationError:
         return False
     return True
 
@@ -84,7 +84,7 @@ def test_a_pods_identity_comes_before_the_machines(transport: Transport, tmp_pat
         }
         assert let_in(transport, simulator, find(transport, environ, tmp_path))
         word.write_text("wrong")
-        with pytest.raises(CredentialsRefused, match="HTTP 401"):
+        with pytest.raises(AuthenticationError, match="HTTP 401"):
             find(transport, environ, tmp_path).auth(None)
 
 
@@ -95,16 +95,16 @@ class Metadata:
         self.now = START
         self.life_s = life_s
         self.fetched = 0
-        self.answer: Reply | DlftaskError | None = None
+        self.answer: Response | DlftaskError | None = None
         self.token_status = 404
         self.direct: set[bool] = set()
 
-    def __call__(self, method: str, url: str, **how: Any) -> Reply:  # noqa: ARG002 - as Send
+    def __call__(self, method: str, url: str, **how: Any) -> Response:  # noqa: ARG002 - as Send
         from datetime import UTC, datetime
 
         self.direct.add(how.get("direct", False))
         if method == "PUT":
-            return Reply(self.token_status, {}, b"")
+            return Response(self.token_status, {}, b"")
         if isinstance(self.answer, DlftaskError):
             raise self.answer
         if self.answer is not None:
@@ -117,7 +117,7 @@ class Metadata:
             "securitytoken": "st",
             "expires_at": end.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
         }
-        return Reply(200, {}, json.dumps({"credential": key}).encode())
+        return Response(200, {}, json.dumps({"credential": key}).encode())
 
     def agency(self) -> Agency:
         return Agency(self, {}, now=lambda: self.now)
@@ -174,18 +174,18 @@ def test_a_machine_without_metadata_tokens_is_asked_without_one(status: int) -> 
 @pytest.mark.parametrize(
     ("status", "kind"),
     [
-        (401, CredentialsRefused),
-        (403, CredentialsRefused),
-        (404, CredentialsRefused),
+        (401, AuthenticationError),
+        (403, AuthenticationError),
+        (404, AuthenticationError),
         (429, ServiceUnavailable),
         (500, ServiceUnavailable),
-        (302, SenselessAnswer),
-        (418, CredentialsRefused),
+        (302, InvalidResponse),
+        (418, AuthenticationError),
     ],
 )
 def test_a_status_is_told_as_what_it_means(status: int, kind: type[DlftaskError]) -> None:
     metadata = Metadata()
-    metadata.answer = Reply(status, {}, b"")
+    metadata.answer = Response(status, {}, b"")
     with pytest.raises(kind, match="metadata service") as caught:
         metadata.agency().key()
     if status in (401, 403, 404):
@@ -218,8 +218,8 @@ KEY = {
 )
 def test_an_answer_without_a_key_pair_makes_no_sense(body: bytes) -> None:
     metadata = Metadata()
-    metadata.answer = Reply(200, {}, body)
-    with pytest.raises(SenselessAnswer) as caught:
+    metadata.answer = Response(200, {}, body)
+    with pytest.raises(InvalidResponse) as caught:
         metadata.agency().key()
     assert "geheim" not in str(caught.value)
 

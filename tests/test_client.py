@@ -6,13 +6,13 @@ from collections.abc import Iterator
 import pytest
 
 from dlftask import (
+    AuthenticationError,
     Client,
     ConfigurationError,
-    CredentialsRefused,
     ServiceUnavailable,
     Status,
     TaskNotFound,
-    WaitTimedOut,
+    WaitTimeout,
 )
 from dlftask.simulator import Fault, Simulator
 
@@ -63,7 +63,7 @@ def test_what_goes_wrong_is_raised(client: Client, simulator: Simulator) -> None
         client.get("nope")
     with pytest.raises(ConfigurationError, match="is no task ID"):
         client.get("a/b")
-    with pytest.raises(CredentialsRefused), Client(token="wrong") as refused:
+    with pytest.raises(AuthenticationError), Client(token="wrong") as refused:
         refused.get(SUCCESSFUL)
     simulator.set_faults(Fault(status=503))
     with pytest.raises(ServiceUnavailable) as caught:
@@ -75,7 +75,7 @@ def test_a_wait_has_an_end(client: Client, simulator: Simulator) -> None:
     task_id = simulator.start_import("obs://b/big.zip")
     simulator.set_faults(Fault(delay_s=30.0, after=1))
     began_s = time.monotonic()
-    with pytest.raises(WaitTimedOut):
+    with pytest.raises(WaitTimeout):
         client.wait(task_id, timeout=0.5, interval=0.1)
     assert time.monotonic() - began_s < 1.5
 

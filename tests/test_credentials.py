@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import requests
 
-from dlftask.credentials import Credentials, find_credentials, read_sdk_file
+from dlftask.api.responses import Response
+from dlftask.auth.credentials import Credentials, find_credentials, read_sdk_file
+from dlftask.auth.tokens import read_token_file
 from dlftask.errors import ConfigurationError
 from dlftask.profiles import Profile, read_profile
-from dlftask.replies import Reply
-from dlftask.tokens import read_token_file
 
 # The README's table, row by row: the order, the source, and what it gives.
 PRECEDENCE: list[tuple[str, dict[str, Any], str]] = [
@@ -33,7 +33,7 @@ KEYS = [row for row in PRECEDENCE if not row[2].startswith("t-")]
 PROFILE_KEYS = dict.fromkeys(("token", "token_file", "ak", "sk", "security_token"), str)
 
 
-def no_send(*args: Any, **kwargs: Any) -> Reply:
+def no_send(*args: Any, **kwargs: Any) -> Response:
     raise AssertionError("nothing may be asked")
 
 

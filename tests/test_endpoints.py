@@ -6,7 +6,7 @@ from huaweicloudsdkdgc.v1.region.dgc_region import DgcRegion
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dlftask.endpoints import check_endpoint, iam_endpoint, service_endpoint
+from dlftask.api.endpoints import check_endpoint, iam_endpoint, service_endpoint
 from dlftask.errors import ConfigurationError
 
 SDK_REGIONS = {

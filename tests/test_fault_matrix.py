@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from dlftask.client import Client
-from dlftask.crew import Crew
+from dlftask.api.client import Client
 from dlftask.errors import ExitStatus
-from dlftask.polling import Patience, poll
 from dlftask.simulator import Fault, Simulator
-from dlftask.snapshot import Snapshot, overall_status
+from dlftask.waiting.scheduler import WaitPolicy, poll
+from dlftask.waiting.snapshot import Snapshot, overall_status
+from dlftask.waiting.workers import WorkerPool
 from tests.cli import run_dlftask
 
 OUTAGE_S = 0.4
@@ -42,11 +42,11 @@ _SENSELESS = {
     "302": Fault(status=302),
 }
 _FINAL = {
-    "400": (Fault(status=400), ExitStatus.SENSELESS),
-    "404": (Fault(status=404), ExitStatus.SENSELESS),
-    "401": (Fault(status=401), ExitStatus.REFUSED),
-    "403": (Fault(status=403), ExitStatus.REFUSED),
-    "unknown status": (Fault(senseless="unknown-status"), ExitStatus.SENSELESS),
+    "400": (Fault(status=400), ExitStatus.INVALID),
+    "404": (Fault(status=404), ExitStatus.INVALID),
+    "401": (Fault(status=401), ExitStatus.AUTHENTICATION),
+    "403": (Fault(status=403), ExitStatus.AUTHENTICATION),
+    "unknown status": (Fault(senseless="unknown-status"), ExitStatus.INVALID),
 }
 _SLOW = ("silence", "a byte a second")
 
@@ -73,7 +73,7 @@ CASES = [
         for name, fault in _TRANSIENT.items()
     ),
     *(
-        Case(name, fault, ExitStatus.SENSELESS, 1, ExitStatus.UNAVAILABLE, passes=False)
+        Case(name, fault, ExitStatus.INVALID, 1, ExitStatus.UNAVAILABLE, passes=False)
         for name, fault in _SENSELESS.items()
     ),
     *(
@@ -131,17 +131,17 @@ def wait(
             read_timeout=0.2 if case.name in _SLOW else 10.0,
         )
         with client:
-            crew = Crew(client.service.ask, size=8)
-            patience = Patience(
-                wait=True, interval_s=0.02, max_outage_s=max_outage_s, began_s=crew.now()
+            pool = WorkerPool(client.service.ask, size=8)
+            policy = WaitPolicy(
+                wait=True, interval_s=0.02, max_outage_s=max_outage_s, began_s=pool.now()
             )
             snapshots = {task_id: Snapshot(task_id) for task_id in ids}
-            news = poll(ids, crew, patience, note=notes.append, tick_s=0.05, jitter=lambda _: 0.0)
+            news = poll(ids, pool, policy, note=notes.append, tick_s=0.05, jitter=lambda _: 0.0)
             for changed in news:
                 snapshots.update((snapshot.task_id, snapshot) for snapshot in changed)
                 if asked() >= until_asked or snapshots[ids[0]].settled:
                     clock.ahead_s = 60.0
-            crew.dismiss()
+            pool.close()
         return Found(list(snapshots.values()), asked(), notes)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dlftask import __version__
-from dlftask.transport import Transport
+from dlftask.api.transport import Transport
 from tests.cli import configured, run_dlftask
 from tests.servers import TASK, Server, answer, sending
 

@@ -6,11 +6,11 @@ import pytest
 from rich.cells import cell_len
 from rich.text import Text
 
-from dlftask.errors import OutputFailed, ServiceUnavailable, TaskNotFound, WaitTimedOut
+from dlftask.errors import OutputFailed, ServiceUnavailable, TaskNotFound, WaitTimeout
 from dlftask.output.live import LiveView
 from dlftask.output.rich_tree import node_label
-from dlftask.snapshot import Snapshot
 from dlftask.task import Subtask, Task
+from dlftask.waiting.snapshot import Snapshot
 from tests.terminal import Terminal
 
 SIZES = [(24, 80), (10, 40), (3, 20), (2, 10), (1, 20), (1, 1)]
@@ -200,7 +200,7 @@ def test_tasks_of_one_name_are_told_apart_by_the_ends_of_their_ids(clock: Clock)
 
 
 def test_a_wait_that_ran_out_of_time_ends_on_what_was_known(clock: Clock) -> None:
-    late = WaitTimedOut("still RUNNING when the time-out of 1s ran out")
+    late = WaitTimeout("still RUNNING when the time-out of 1s ran out")
     with Terminal() as terminal:
         view = live(terminal, clock, ["t1", "t2"])
         show(view, clock, running(part(1, "RUNNING")))

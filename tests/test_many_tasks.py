@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from dlftask.client import Client
+from dlftask.api.client import Client
 from dlftask.errors import ExitStatus
 from dlftask.simulator import Fault, Simulator
-from dlftask.snapshot import Snapshot  # noqa: TC001 - a block for it saves nothing
+from dlftask.waiting.snapshot import Snapshot  # noqa: TC001 - a block for it saves nothing
 from tests.cli import run_dlftask
 from tests.running import Running
 

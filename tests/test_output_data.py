@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dlftask.errors import ConfigurationError, ServiceUnavailable, TaskNotFound, WaitTimedOut
+from dlftask.errors import ConfigurationError, ServiceUnavailable, TaskNotFound, WaitTimeout
 from dlftask.output.data import compile_query, render_json, render_jsonl, render_tsv
-from dlftask.snapshot import Snapshot
 from dlftask.task import read_task
+from dlftask.waiting.snapshot import Snapshot
 
 FORBIDDEN = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 TEXT = st.text(alphabet=st.characters())
@@ -69,7 +69,7 @@ def test_without_a_message_of_the_service_an_error_object_has_ours() -> None:
 
 
 def test_what_ran_out_of_time_has_its_last_state() -> None:
-    late = Snapshot("1", read_task(json.dumps(task()).encode()), error=WaitTimedOut("late"))
+    late = Snapshot("1", read_task(json.dumps(task()).encode()), error=WaitTimeout("late"))
     assert json.loads(render_json([late])) == task()
 
 

@@ -11,10 +11,10 @@ import xmlschema
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dlftask.errors import ServiceUnavailable, TaskNotFound, WaitTimedOut
+from dlftask.errors import ServiceUnavailable, TaskNotFound, WaitTimeout
 from dlftask.output.junit import render_junit
-from dlftask.snapshot import Snapshot
 from dlftask.task import read_task
+from dlftask.waiting.snapshot import Snapshot
 
 SCHEMA = xmlschema.XMLSchema(str(Path(__file__).parent / "junit.xsd"))
 TEXT = st.text(alphabet=st.characters()).map(lambda text: json.loads(json.dumps(text)))
@@ -128,7 +128,7 @@ def test_what_could_not_be_had_is_an_error_with_the_services_words() -> None:
 
 def test_what_ran_out_of_time_is_shown_as_it_was_last() -> None:
     task = read_task(b'{"id":"1","name":"Import","status":"RUNNING"}')
-    root = report(Snapshot("1", task, error=WaitTimedOut("late")))
+    root = report(Snapshot("1", task, error=WaitTimeout("late")))
     assert verdicts(root) == [("Import", "error", "still RUNNING")]
 
 

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from dlftask.output.text import (
     display_name,
     duration_text,
+    escape_controls,
     rfc3339,
     status_word,
     style,
     symbol,
     task_time,
-    visible,
 )
 
 ANYTHING = st.text(alphabet=st.characters())  # surrogates, controls and all
@@ -46,7 +46,7 @@ def shanghai(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     ],
 )
 def test_what_could_be_obeyed_or_deceives_is_shown_as_its_escape(text: str, shown: str) -> None:
-    assert visible(text) == shown
+    assert escape_controls(text) == shown
 
 
 @pytest.mark.parametrize(
@@ -63,14 +63,14 @@ def test_what_could_be_obeyed_or_deceives_is_shown_as_its_escape(text: str, show
     ],
 )
 def test_other_text_is_shown_as_it_is(text: str) -> None:
-    assert visible(text) == text
+    assert escape_controls(text) == text
 
 
 @given(ANYTHING)
 def test_nothing_forbidden_is_ever_left(text: str) -> None:
-    shown = visible(text)
+    shown = escape_controls(text)
     assert not FORBIDDEN.search(shown)
-    assert visible(shown) == shown
+    assert escape_controls(shown) == shown
     assert len(shown.splitlines()) <= 1
 
 

@@ -10,9 +10,9 @@ import pytest
 from dlftask.errors import TaskNotFound
 from dlftask.output.rich_tree import print_trees
 from dlftask.output.tree import tree_lines
-from dlftask.snapshot import Snapshot
 from dlftask.streams import Streams
 from dlftask.task import Task, read_task
+from dlftask.waiting.snapshot import Snapshot
 
 FAILED = {
     "id": "008aae2e675d3bcb01675d40ab3f0005",
@@ -235,7 +235,7 @@ def test_several_trees_stand_one_below_the_other() -> None:
 
 def test_pipes_and_files_need_no_rich() -> None:
     program = (
-        "import sys, dlftask.output.tree, dlftask.output.lines, dlftask.output.data,"
+        "import sys, dlftask.output.tree, dlftask.output.log, dlftask.output.data,"
         " dlftask.output.junit; print({'rich', 'requests', 'jmespath', 'xml', 'datetime'}"
         " & set(sys.modules))"
     )

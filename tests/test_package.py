@@ -129,17 +129,17 @@ def test_the_names_that_a_program_may_import_are_these() -> None:
     assert dlftask.__all__ == [
         "Client",
         "ConfigurationError",
-        "CredentialsRefused",
+        "AuthenticationError",
         "DlftaskError",
         "ExitStatus",
-        "SenselessAnswer",
+        "InvalidResponse",
         "ServiceUnavailable",
         "Snapshot",
         "Status",
         "Subtask",
         "Task",
         "TaskNotFound",
-        "WaitTimedOut",
+        "WaitTimeout",
     ]
     for name in dlftask.__all__:
         assert getattr(dlftask, name).__name__ == name

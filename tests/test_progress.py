@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from rich.cells import cell_len
 
-from dlftask.errors import ServiceUnavailable, TaskNotFound, WaitTimedOut
+from dlftask.errors import ServiceUnavailable, TaskNotFound, WaitTimeout
 from dlftask.output.progress import Progress
-from dlftask.snapshot import Snapshot
 from dlftask.streams import Streams
 from dlftask.task import Subtask, Task
+from dlftask.waiting.snapshot import Snapshot
 from tests.terminal import Terminal
 
 
@@ -177,7 +177,7 @@ def test_one_of_several_that_could_not_be_had_is_told_of_when_it_happens(clock: 
     view = progress(log, clock, ["a", "b", "c"])
     view.show([Snapshot("b", error=TaskNotFound("gone", code="DLF.0810"), settled=True)])
     assert log.lines[1:] == ["dlftask: 1970-01-01T00:00:00Z task b: gone (DLF.0810)"]
-    view.show([Snapshot("c", error=WaitTimedOut("late"), settled=True)])
+    view.show([Snapshot("c", error=WaitTimeout("late"), settled=True)])
     view.show([Snapshot("a", error=TaskNotFound("gone"), settled=True)])
     assert len(log.lines) == 2
 

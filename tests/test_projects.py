@@ -5,18 +5,18 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import pytest
 
+from dlftask.api.projects import look_up_project
+from dlftask.api.responses import Response
+from dlftask.api.transport import Transport
+from dlftask.auth.signing import AccessKey, AccessKeyAuth, TokenAuth
 from dlftask.errors import (
+    AuthenticationError,
     ConfigurationError,
-    CredentialsRefused,
     DlftaskError,
-    SenselessAnswer,
+    InvalidResponse,
     ServiceUnavailable,
 )
-from dlftask.projects import look_up_project
-from dlftask.replies import Reply
-from dlftask.signing import AccessKey, AccessKeyAuth, TokenAuth
 from dlftask.simulator import Simulator
-from dlftask.transport import Transport
 
 PROJECTS: Mapping[str, Sequence[str] | None] = {
     "cn-north-4": ("p1",),
@@ -55,7 +55,7 @@ def test_it_is_found_with_a_token_and_with_a_key_pair(
     [
         ("none", ConfigurationError, "no project for region 'none'"),
         ("several", ConfigurationError, "2 projects for region 'several': p1, p2"),
-        ("refused", CredentialsRefused, "IAM denied permission"),
+        ("refused", AuthenticationError, "IAM denied permission"),
     ],
 )
 def test_what_went_wrong_is_told_apart(
@@ -73,7 +73,7 @@ def test_what_went_wrong_is_told_apart(
 def test_a_wrong_token_is_a_refusal_that_fresh_credentials_may_mend(
     simulator: Simulator, transport: Transport
 ) -> None:
-    with pytest.raises(CredentialsRefused) as caught:
+    with pytest.raises(AuthenticationError) as caught:
         look_up_project(
             transport.send,
             iam_endpoint=simulator.iam_endpoint,
@@ -109,9 +109,9 @@ def test_an_iam_that_cannot_be_reached_says_what_to_set(transport: Transport) ->
     ],
 )
 def test_an_answer_without_projects_makes_no_sense(body: bytes) -> None:
-    with pytest.raises(SenselessAnswer, match="IAM") as caught:
+    with pytest.raises(InvalidResponse, match="IAM") as caught:
         look_up_project(
-            lambda *_, **__: Reply(200, {}, body),
+            lambda *_, **__: Response(200, {}, body),
             iam_endpoint="https://iam.example",
             region="r",
             auth=TokenAuth("t"),

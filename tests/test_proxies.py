@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import trustme
 
+from dlftask.api.transport import Transport
 from dlftask.errors import ServiceUnavailable
-from dlftask.transport import Transport
 from tests.cli import configured, run_dlftask
 from tests.servers import Server, answer, forwarding, sending
 

@@ -17,12 +17,12 @@ from typer.main import get_command
 
 from dlftask.cli import app
 from dlftask.errors import ExitStatus
-from dlftask.polling import Patience
 from dlftask.profiles import Profile
 from dlftask.settings import load_settings
 from dlftask.simulator import Simulator
 from dlftask.simulator.__main__ import _parser
 from dlftask.simulator.faults import read_scenario
+from dlftask.waiting.scheduler import WaitPolicy
 from tests.test_credentials import PRECEDENCE
 
 ROOT = Path(__file__).parents[1]
@@ -238,7 +238,7 @@ def test_the_recipe_for_gitlab_leaves_a_report(workplace: Path, simulator: Simul
     assert done.returncode == 1
     report = job["artifacts"]["reports"]["junit"]
     assert "<failure" in (workplace / report).read_text(encoding="utf-8")
-    assert job["allow_failure"]["exit_codes"] == [ExitStatus.TIMED_OUT]
+    assert job["allow_failure"]["exit_codes"] == [ExitStatus.TIMEOUT]
 
 
 def test_the_recipe_for_jenkins_leaves_a_report(workplace: Path, simulator: Simulator) -> None:
@@ -347,11 +347,11 @@ def test_the_simulators_options_are_those_of_its_help() -> None:
 TASKS_S = {"5 s": 5, "1 min": 60, "10 min": 600, "1 h": 3600, "10 h": 36_000}
 
 
-def cost(patience: Patience, task_s: float) -> str:
+def cost(policy: WaitPolicy, task_s: float) -> str:
     """Requests, and the mean delay in seconds, of tasks of 95 % to 105 % of a length."""
     polls = [0.0]
     while polls[-1] < task_s * 1.05:
-        polls.append(polls[-1] + patience.pause_s(polls[-1]))
+        polls.append(polls[-1] + policy.pause_s(polls[-1]))
     ends = [task_s * (0.95 + 0.1 * (i + 0.5) / 1000) for i in range(1000)]
     seen = [bisect.bisect_left(polls, end) for end in ends]
     requests = sum(seen) / len(seen) + 1
@@ -360,9 +360,9 @@ def cost(patience: Patience, task_s: float) -> str:
 
 
 def test_the_table_of_polls_is_what_the_code_does() -> None:
-    ways = [Patience(wait=True, interval_s=seconds) for seconds in (None, 3.0, 5.0, 30.0)]
+    ways = [WaitPolicy(wait=True, interval_s=seconds) for seconds in (None, 3.0, 5.0, 30.0)]
     rows = [
-        f"| {name} | {' | '.join(cost(patience, seconds) for patience in ways)} |"
+        f"| {name} | {' | '.join(cost(policy, seconds) for policy in ways)} |"
         for name, seconds in TASKS_S.items()
     ]
     told = README.split("<!-- polls -->")[1].strip().splitlines()[2:]

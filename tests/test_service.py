@@ -6,10 +6,10 @@ import time
 import pytest
 from requests.auth import AuthBase
 
+from dlftask.api.responses import Response
+from dlftask.api.service import Service
+from dlftask.auth.signing import TokenAuth
 from dlftask.errors import ServiceUnavailable
-from dlftask.replies import Reply
-from dlftask.service import Service
-from dlftask.signing import TokenAuth
 
 
 class Known:
@@ -35,8 +35,8 @@ def test_those_who_wait_for_a_project_that_cannot_be_found_share_the_failure() -
             raise ServiceUnavailable("IAM did not work", retry_after_s=3, request_id="r")
         return "p"
 
-    def send(method: str, url: str, **_: object) -> Reply:
-        return Reply(200, {}, b'{"id": "a", "status": "RUNNING"}')
+    def send(method: str, url: str, **_: object) -> Response:
+        return Response(200, {}, b'{"id": "a", "status": "RUNNING"}')
 
     service = Service(
         send,

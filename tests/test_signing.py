@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from requests import PreparedRequest, Request
 
-from dlftask.signing import AccessKey, AccessKeyAuth, TokenAuth, canonical_request, signature
+from dlftask.auth.signing import AccessKey, AccessKeyAuth, TokenAuth, canonical_request, signature
 
 ACCESS, SECRET, SECURITY_TOKEN = "AKEXAMPLE", "skVerySecret/+=", "stTemporary=="
 NOW = 1_767_225_600.0  # 2026-01-01T00:00:00Z

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dlftask.simulator import Fault, Simulator
-from dlftask.simulator.faults import SENSELESS, FaultPlan, parse_fault, read_scenario
+from dlftask.simulator.faults import INVALID, FaultPlan, parse_fault, read_scenario
 
 PATH = "/v1/b384b9e9ab9b4ee8994c8633aabc9505/system-tasks/008aae2e675d3bcb01675d3e6b960004"
 
@@ -253,18 +253,18 @@ def test_truncate_cuts_the_body_that_was_promised() -> None:
         assert len(caught.value.partial) == 10
 
 
-@pytest.mark.parametrize("kind", SENSELESS)
+@pytest.mark.parametrize("kind", INVALID)
 def test_senseless_bodies_come_with_200(kind: str) -> None:
     with Simulator(faults=[Fault(senseless=kind)]) as simulator:
         status, body, headers = ask(simulator)
-    assert (status, body) == (200, SENSELESS[kind])
+    assert (status, body) == (200, INVALID[kind])
     assert headers["Content-Type"].startswith("text/html" if kind == "html" else "application/json")
 
 
 def test_a_senseless_body_can_have_another_status() -> None:
     with Simulator(faults=[Fault(status=502, senseless="html")]) as simulator:
         status, body, _ = ask(simulator)
-    assert (status, body) == (502, SENSELESS["html"])
+    assert (status, body) == (502, INVALID["html"])
 
 
 @pytest.mark.parametrize("headers", [False, True])

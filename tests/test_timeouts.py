@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from dlftask.crew import Crew
+from dlftask.api.transport import Transport
 from dlftask.errors import DlftaskError, ServiceUnavailable
-from dlftask.polling import Answer
 from dlftask.simulator import Simulator
 from dlftask.task import Task, read_task
-from dlftask.transport import Transport
+from dlftask.waiting.scheduler import Answer
+from dlftask.waiting.workers import WorkerPool
 from tests.cli import configured, run_dlftask
 from tests.servers import TASK, Server, answer, sending
 
@@ -72,27 +72,27 @@ def deaf() -> Iterator[str]:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 
-def ask(crew: Crew, task_id: str) -> Answer:
-    crew.start(task_id)
-    (found,) = crew.answers(crew.now() + 30)
+def ask(pool: WorkerPool, task_id: str) -> Answer:
+    pool.start(task_id)
+    (found,) = pool.answers(pool.now() + 30)
     return found
 
 
-def crew_for(url: str, transport: Transport, *, size: int = 1) -> Crew:
+def crew_for(url: str, transport: Transport, *, size: int = 1) -> WorkerPool:
     def ask_once(task_id: str) -> Task:
         return read_task(transport.send("GET", f"{url}/{task_id}").body)
 
-    return Crew(ask_once, size=size)
+    return WorkerPool(ask_once, size=size)
 
 
 @pytest.mark.parametrize("row", SLOW)
 def test_the_read_timeout_bounds_the_answer_up_to_its_last_byte(row: str) -> None:
     with Server(SLOW[row]) as server:  # type: ignore[arg-type]
-        crew = crew_for(server.url, Transport(read_timeout_s=0.5))
+        pool = crew_for(server.url, Transport(read_timeout_s=0.5))
         started = time.monotonic()
-        outcome = ask(crew, "t1").outcome
+        outcome = ask(pool, "t1").outcome
         took_s = time.monotonic() - started
-        crew.dismiss()
+        pool.close()
     assert isinstance(outcome, ServiceUnavailable)
     assert str(outcome).endswith(": no answer within 500ms")
     assert 0.45 < took_s < 1.5
@@ -100,11 +100,11 @@ def test_the_read_timeout_bounds_the_answer_up_to_its_last_byte(row: str) -> Non
 
 def test_the_connect_timeout_bounds_a_connection_that_hangs() -> None:
     with deaf() as url:
-        crew = crew_for(url, Transport(connect_timeout_s=0.5))
+        pool = crew_for(url, Transport(connect_timeout_s=0.5))
         started = time.monotonic()
-        outcome = ask(crew, "t1").outcome
+        outcome = ask(pool, "t1").outcome
         took_s = time.monotonic() - started
-        crew.dismiss()
+        pool.close()
     assert isinstance(outcome, ServiceUnavailable)
     assert str(outcome).endswith(": no connection within 500ms")
     assert 0.45 < took_s < 1.5
@@ -113,11 +113,11 @@ def test_the_connect_timeout_bounds_a_connection_that_hangs() -> None:
 def test_the_connect_timeout_bounds_a_handshake_of_tls_that_hangs() -> None:
     with Server(silent, greet=True) as server:
         url = server.url.replace("http:", "https:")
-        crew = crew_for(url, Transport(connect_timeout_s=0.5, insecure=True))
+        pool = crew_for(url, Transport(connect_timeout_s=0.5, insecure=True))
         started = time.monotonic()
-        outcome = ask(crew, "t1").outcome
+        outcome = ask(pool, "t1").outcome
         took_s = time.monotonic() - started
-        crew.dismiss()
+        pool.close()
     assert str(outcome).endswith(": no connection within 500ms")
     assert 0.45 < took_s < 1.5
 
@@ -127,12 +127,12 @@ def test_the_connect_timeout_bounds_a_name_look_up_that_hangs(
 ) -> None:
     hanging = threading.Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: hanging.wait(20))
-    crew = crew_for("http://service.test", Transport(connect_timeout_s=0.5))
+    pool = crew_for("http://service.test", Transport(connect_timeout_s=0.5))
     started = time.monotonic()
-    outcome = ask(crew, "t1").outcome
+    outcome = ask(pool, "t1").outcome
     took_s = time.monotonic() - started
     hanging.set()
-    crew.dismiss()
+    pool.close()
     assert str(outcome).endswith(": no connection within 500ms")
     assert 0.45 < took_s < 1.5
 
@@ -194,16 +194,16 @@ def test_a_slow_task_delays_no_other() -> None:
             connection.sendall(answer())
 
     with Server(talk, keep_alive=True) as server:
-        crew = crew_for(server.url, Transport(read_timeout_s=5.0), size=4)
+        pool = crew_for(server.url, Transport(read_timeout_s=5.0), size=4)
         for task_id in ("slow1", "slow2", "slow3"):
-            crew.start(task_id)
+            pool.start(task_id)
         started = time.monotonic()
         for n in range(100):
-            crew.start(f"t{n}")
-            assert [found.task_id for found in crew.answers(crew.now() + 5)] == [f"t{n}"]
+            pool.start(f"t{n}")
+            assert [found.task_id for found in pool.answers(pool.now() + 5)] == [f"t{n}"]
         assert time.monotonic() - started < 3
-        assert crew.free == 1
-        crew.dismiss()
+        assert pool.free == 1
+        pool.close()
 
 
 def threads_settle_at(most: int, within_s: float = 5.0) -> bool:
@@ -225,16 +225,16 @@ def test_threads_and_connections_do_not_pile_up_over_many_polls() -> None:
     with Server(talk, keep_alive=True) as server:
         before = threading.active_count()
         transport = Transport(read_timeout_s=0.01, connections=4)
-        crew = crew_for(server.url, transport, size=4)
+        pool = crew_for(server.url, transport, size=4)
         for n in range(150):
-            assert isinstance(ask(crew, f"good{n}").outcome, Task | DlftaskError)
-            assert isinstance(ask(crew, f"hung{n}").outcome, ServiceUnavailable)
-            crew.start(f"dropped{n}")
-            crew.drop(f"dropped{n}")
-        assert crew.free == 4
+            assert isinstance(ask(pool, f"good{n}").outcome, Task | DlftaskError)
+            assert isinstance(ask(pool, f"hung{n}").outcome, ServiceUnavailable)
+            pool.start(f"dropped{n}")
+            pool.drop(f"dropped{n}")
+        assert pool.free == 4
         # At each end of its at most four connections: a thread here, one of the server there.
         assert threads_settle_at(before + 8)
-        crew.dismiss()
+        pool.close()
         transport.close()
         assert threads_settle_at(before)
 
@@ -247,15 +247,15 @@ def test_an_answer_that_comes_as_it_is_given_up_leaves_no_thread_behind() -> Non
         answered.set()
         return read_task(TASK)
 
-    crew = Crew(ask_once, size=1)
+    pool = WorkerPool(ask_once, size=1)
     for n in range(200):
         answered.clear()
-        crew.start(f"t{n}")
+        pool.start(f"t{n}")
         answered.wait(5)
-        crew.drop(f"t{n}")
-    assert ask(crew, "last").task_id == "last"
+        pool.drop(f"t{n}")
+    assert ask(pool, "last").task_id == "last"
     assert threads_settle_at(before + 1)
-    crew.dismiss()
+    pool.close()
     assert threads_settle_at(before)
 
 

@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from dlftask.output.lines import ChangesView, JsonlView
+from dlftask.output.log import ChangesView, JsonlView
 from dlftask.output.progress import Progress
 from dlftask.output.view import View
-from dlftask.polling import Patience, poll
 from dlftask.simulator import Fault, Simulator
 from dlftask.streams import Streams
+from dlftask.waiting.scheduler import WaitPolicy, poll
 from tests.cli import run_dlftask
 from tests.running import Running, black_hole
-from tests.test_polling import Asked, ends_after
+from tests.test_scheduler import Asked, ends_after
 
 SUCCESSFUL = "008aae2e675d3bcb01675d3c66f20000"
 FAILED = "008aae2e675d3bcb01675d3e6b960004"
@@ -364,17 +364,17 @@ def test_a_wait_on_a_pipe_is_told_on_standard_error(simulator: Simulator) -> Non
 class Recorded(Streams):
     """Streams that remember when something was written, by a clock that does as it is told."""
 
-    def __init__(self, crew: Asked) -> None:
+    def __init__(self, pool: Asked) -> None:
         super().__init__(environ={})
         self.out_is_terminal = self.err_is_terminal = False
-        self.crew = crew
-        self.moments = [crew.now()]
+        self.pool = pool
+        self.moments = [pool.now()]
 
-    def say_raw(self, text: str) -> None:  # noqa: ARG002 - that it was said is enough
-        self.moments.append(self.crew.now())
+    def log_raw(self, text: str) -> None:  # noqa: ARG002 - that it was said is enough
+        self.moments.append(self.pool.now())
 
     def _write(self, data: bytes) -> None:  # noqa: ARG002 - that it was written is enough
-        self.moments.append(self.crew.now())
+        self.moments.append(self.pool.now())
 
 
 @pytest.mark.parametrize(
@@ -384,11 +384,11 @@ class Recorded(Streams):
 def test_no_log_of_an_hours_wait_is_silent_for_more_than_a_minute(
     make: Callable[..., View], interval_s: float | None
 ) -> None:
-    crew = Asked(ends_after(3600, takes_s=3.0))
-    streams = Recorded(crew)
-    view = make(["a"], streams, now=crew.now)
-    patience = Patience(wait=True, interval_s=interval_s, began_s=crew.now())
-    for changed in poll(["a"], crew, patience, note=view.note, tick_s=view.tick_s):
+    pool = Asked(ends_after(3600, takes_s=3.0))
+    streams = Recorded(pool)
+    view = make(["a"], streams, now=pool.now)
+    policy = WaitPolicy(wait=True, interval_s=interval_s, began_s=pool.now())
+    for changed in poll(["a"], pool, policy, note=view.note, tick_s=view.tick_s):
         if changed:
             view.show(changed)
         view.tick()

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from dlftask.errors import ConfigurationError
-from dlftask.output.text import C0, CONTROLS, LINE_BREAKS, escaped, visible
-from dlftask.snapshot import Snapshot
+from dlftask.output.text import C0, CONTROLS, LINE_BREAKS, escape_controls, escaped
 from dlftask.task import Subtask, Task
+from dlftask.waiting.snapshot import Snapshot
 
 # Patterns, not yet compiled: most runs need none of them.
 # JSON's own writer escapes C0 alone; the newlines of its indentation must stay.
@@ -62,7 +62,7 @@ def compile_query(expression: str) -> Query:
 def _reason(error: Exception) -> str:
     # The library draws a second and a third line with a marker below the expression.
     reason = str(error).partition(", for expression")[0].partition("\n")[0]
-    return visible(reason.rstrip(": "))
+    return escape_controls(reason.rstrip(": "))
 
 
 def _functions_called(node: Any) -> Iterator[str]:
@@ -78,7 +78,7 @@ def _check_function(name: str) -> None:
     from jmespath.functions import Functions
 
     if name not in Functions.FUNCTION_TABLE:
-        raise ConfigurationError(f"--query: Unknown function: {visible(name)}()")
+        raise ConfigurationError(f"--query: Unknown function: {escape_controls(name)}()")
 
 
 def document(snapshot: Snapshot) -> Any:
@@ -185,4 +185,4 @@ def _json_safe(text: str) -> str:
 
 def _bare(text: str, *, terminal: bool) -> str:
     # A pipe gets the string itself; but no encoding has lone surrogates.
-    return visible(text) if terminal else re.sub(_SURROGATE, escaped, text)
+    return escape_controls(text) if terminal else re.sub(_SURROGATE, escaped, text)

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from dlftask.output.text import display_name, status_word, task_time, visible
-from dlftask.snapshot import Snapshot
+from dlftask.output.text import display_name, escape_controls, status_word, task_time
 from dlftask.task import Status, Subtask, Task
+from dlftask.waiting.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
-# What ``visible`` leaves and XML 1.0 has not.
+# What ``escape_controls`` leaves and XML 1.0 has not.
 _NOT_XML = re.compile("[\ufffe\uffff]")
 
 _TOGETHER = 500
@@ -192,7 +192,7 @@ def _element(case: _Case, name: str, class_name: str) -> "Element":
 
 
 def _clean(text: str) -> str:
-    return _NOT_XML.sub(lambda match: f"\\u{ord(match[0]):04x}", visible(text))
+    return _NOT_XML.sub(lambda match: f"\\u{ord(match[0]):04x}", escape_controls(text))
 
 
 def _seconds(milliseconds: int) -> str:

@@ -21,28 +21,28 @@ from rich.style import Style
 from rich.text import Text
 from rich.tree import Tree
 
-from dlftask.errors import DlftaskError, WaitTimedOut
-from dlftask.output.parts import (
+from dlftask.errors import DlftaskError, WaitTimeout
+from dlftask.output.rich_tree import make_console, node_label
+from dlftask.output.subtasks import (
     counts_text,
     done_and_failed,
     done_text,
     elapsed_text,
     spinner,
 )
-from dlftask.output.rich_tree import make_console, node_label
 from dlftask.output.text import (
     display_name,
     encodable,
+    escape_controls,
     one_line,
     status_word,
     style,
     symbol,
-    visible,
 )
 from dlftask.output.tree import GAP, node_facts
-from dlftask.snapshot import Snapshot
 from dlftask.streams import Streams
 from dlftask.task import Status, Subtask, Task
+from dlftask.waiting.snapshot import Snapshot
 
 _HIDE_CURSOR, _SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
 # Terminals differ from each other, and from rich, in how wide some characters are: a line that
@@ -119,7 +119,7 @@ class _Known:
     def lost(self) -> DlftaskError | None:
         """Why nothing more is asked; what only ran out of time is as it was."""
         error = self.snapshot.error
-        return None if isinstance(error, WaitTimedOut) else error
+        return None if isinstance(error, WaitTimeout) else error
 
     @property
     def status(self) -> str | None:
@@ -196,7 +196,7 @@ class LiveView:
         """
         line = f"dlftask: {text}"
         if self._closed or not self._streams.err_is_terminal:
-            self._streams.say(one_line(line, self._streams.err_encoding))
+            self._streams.log(one_line(line, self._streams.err_encoding))
         else:
             line = one_line(line, self._streams.out_encoding)
             self._draw(above=f"{line}{_ERASE_LINE}\r\n")
@@ -389,7 +389,7 @@ class LiveView:
     def _short(self, text: str, cells: int) -> str:
         """Visible text in the terminal's encoding, cut to a number of cells."""
         # Before any counting: a character that takes no cell may stand there a million times.
-        text = encodable(visible(text[: 4 * cells + 4]), self._streams.out_encoding)
+        text = encodable(escape_controls(text[: 4 * cells + 4]), self._streams.out_encoding)
         if cell_len(text) <= cells:
             return text
         return set_cell_size(text, max(cells - cell_len(self._ellipsis), 0)) + self._ellipsis
@@ -399,7 +399,7 @@ class LiveView:
         most = 2 * cells + 2
         if len(text) > 2 * most:
             text = text[:most] + text[-most:]
-        text = encodable(visible(text), self._streams.out_encoding)
+        text = encodable(escape_controls(text), self._streams.out_encoding)
         if cell_len(text) <= cells:
             return text
         room = max(cells - cell_len(self._ellipsis), 0)

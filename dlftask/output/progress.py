@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from dlftask.errors import WaitTimedOut
-from dlftask.output.parts import (
+from dlftask.errors import WaitTimeout
+from dlftask.output.subtasks import (
     Facts,
     Key,
     counts_text,
@@ -24,14 +24,14 @@ from dlftask.output.parts import (
 from dlftask.output.text import (
     display_name,
     encodable,
+    escape_controls,
     one_line,
     rfc3339,
     status_word,
-    visible,
 )
-from dlftask.snapshot import Snapshot
 from dlftask.streams import Streams, can_encode
 from dlftask.task import Status, Subtask, Task
+from dlftask.waiting.snapshot import Snapshot
 
 # Without wrapping a line that comes out wider than counted stays one line. Between two drawings
 # the cursor rests at its start, where it stays when the terminal is resized.
@@ -151,11 +151,11 @@ class Progress:
         if not own and part is None:
             return None
         if own and task.message:
-            known.last = visible(task.message)
+            known.last = escape_controls(task.message)
         elif part is not None:
             known.last = f"{display_name(part.name, part.id)} {status_word(part.status)}"
             if part.message:
-                known.last += f": {visible(part.message)}"
+                known.last += f": {escape_controls(part.message)}"
         else:
             return ""
         return f": {known.last}"
@@ -169,7 +169,7 @@ class Progress:
         self._say(f"{self._time()} waiting for {what}")
 
     def _say(self, text: str) -> None:
-        self._streams.say(one_line(f"dlftask: {text}", self._streams.err_encoding))
+        self._streams.log(one_line(f"dlftask: {text}", self._streams.err_encoding))
         self._said_s = self._now()
 
     def _time(self) -> str:
@@ -192,7 +192,7 @@ class Progress:
         if silent:
             first = min(silent, key=lambda one: one.silent_since_s or 0.0)
             lasted = elapsed_text(self._now() - (first.silent_since_s or 0.0))
-            text += f"; no news for {lasted}: {visible(str(first.snapshot.outage))}"
+            text += f"; no news for {lasted}: {escape_controls(str(first.snapshot.outage))}"
         return text
 
     def _tick_in_place(self) -> None:
@@ -215,11 +215,11 @@ class Progress:
             if size != self._line[1]:
                 self._erase()
             self._line = (line, size)
-            self._streams.say_raw(f"{_DRAW}{line}{_DRAWN}")
+            self._streams.log_raw(f"{_DRAW}{line}{_DRAWN}")
 
     def _erase(self) -> None:
         if self._line[0]:
-            self._streams.say_raw(_ERASE)
+            self._streams.log_raw(_ERASE)
             self._line = ("", (0, 0))
 
 
@@ -241,7 +241,7 @@ def _changed_part(
 
 def _status(known: _Known) -> str | None:
     snapshot = known.snapshot
-    if snapshot.error is not None and not isinstance(snapshot.error, WaitTimedOut):
+    if snapshot.error is not None and not isinstance(snapshot.error, WaitTimeout):
         return Status.FAILED
     return snapshot.task.status if snapshot.task else "not answered yet"
 
@@ -250,7 +250,7 @@ def _task_text(known: _Known) -> str:
     """``task ID RUNNING 3/10 parts, 1 failed``."""
     task = known.snapshot.task
     status = status_word(task.status) if task else "not answered yet"
-    text = f"task {visible(known.snapshot.task_id)} {status}"
+    text = f"task {escape_controls(known.snapshot.task_id)} {status}"
     return f"{text} {done_text(known.counts, 'parts')}" if known.counts else text
 
 

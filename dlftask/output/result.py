@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from dlftask.settings import Settings
-from dlftask.snapshot import Snapshot
 from dlftask.streams import Streams
+from dlftask.waiting.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from dlftask.output.data import Query
@@ -22,7 +22,7 @@ def print_result(
     """Print the result in the format asked for, unless it was printed as it came (``watched``).
 
     A single task that could not be had prints nothing, but in junit. Raises ``OutputFailed`` and
-    ``ReaderGone``.
+    ``BrokenOutput``.
     """
     output = settings.output
     if settings.quiet or (watched and output == "jsonl"):

@@ -10,9 +10,9 @@ from rich.tree import Tree
 
 from dlftask.output.text import display_name, status_word, style, symbol
 from dlftask.output.tree import GAP, node_facts, rest_line, shown_subtasks, task_facts
-from dlftask.snapshot import Snapshot
 from dlftask.streams import Streams
 from dlftask.task import Status, Subtask, Task
+from dlftask.waiting.snapshot import Snapshot
 
 _NARROWEST = 20
 """Columns below which a tree has no room; the terminal wraps by itself there."""

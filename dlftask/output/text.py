@@ -1,4 +1,4 @@
-"""Words and symbols that every view of a task shares; untrusted text made visible.
+"""Words and symbols that every view of a task shares; untrusted text made escape_controls.
 
 Replaced are the characters of the contract's "Text from the service" (C0, DEL, C1, bidirectional
 controls), lone surrogates, and what else deceives because it shows as nothing at all or breaks a
@@ -52,14 +52,14 @@ _LONGEST_LINE = 1000
 
 
 def escaped(match: re.Match[str]) -> str:
-    r"""A character as ``\x1b``, ``\u202e`` or ``\U000e0041``: what ``visible`` puts for it."""
+    r"""Escape one character: ``\x1b``, ``\u202e`` or ``\U000e0041``."""
     code = ord(match[0])
     if code < 0x100:
         return f"\\x{code:02x}"
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
-def visible(text: str) -> str:
+def escape_controls(text: str) -> str:
     """The text with each character that could be obeyed, or deceives, replaced by its escape."""
     # Whatever is replaced counts as unprintable for Python: the common case costs next to nothing.
     return text if text.isprintable() else re.sub(_DECEPTIVE, escaped, text)
@@ -71,8 +71,8 @@ def encodable(text: str, encoding: str) -> str:
 
 
 def one_line(text: str, encoding: str) -> str:
-    """The text visible, as it can be written, and cut at 1,000 characters of that."""
-    line = encodable(visible(text), encoding)
+    """The text escape_controls, as it can be written, and cut at 1,000 characters of that."""
+    line = encodable(escape_controls(text), encoding)
     if len(line) <= _LONGEST_LINE:
         return line
     ellipsis = "…" if encodable("…", encoding) == "…" else "..."
@@ -91,15 +91,15 @@ def style(status: str | None) -> str:
 
 
 def status_word(status: str | None) -> str:
-    """The status as a visible word; a placeholder where there is none."""
-    return visible(status) if status else "(no status)"
+    """The status as a escape_controls word; a placeholder where there is none."""
+    return escape_controls(status) if status else "(no status)"
 
 
 def display_name(name: str | None, identity: str | None) -> str:
-    """The visible name; without one the ID, without that a placeholder."""
+    """The escape_controls name; without one the ID, without that a placeholder."""
     if name and not name.isspace():
-        return visible(name)
-    return visible(identity) if identity else "(no name)"
+        return escape_controls(name)
+    return escape_controls(identity) if identity else "(no name)"
 
 
 def duration_text(milliseconds: int | None) -> str:

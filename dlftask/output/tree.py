@@ -9,10 +9,10 @@ from collections.abc import Iterator, Sequence
 from dlftask.output.text import (
     display_name,
     duration_text,
+    escape_controls,
     status_word,
     symbol,
     task_time,
-    visible,
 )
 from dlftask.task import Status, Subtask, Task
 
@@ -22,7 +22,7 @@ GAP = "  "
 
 def node_facts(node: Task | Subtask) -> list[str]:
     """What stands behind a node's status: the duration where known, the message where there is."""
-    facts = [duration_text(node.duration_ms), visible(node.message) if node.message else ""]
+    facts = [duration_text(node.duration_ms), escape_controls(node.message) if node.message else ""]
     return [fact for fact in facts if fact]
 
 
@@ -36,7 +36,7 @@ def task_facts(task: Task, *, utc: bool, asked: str | None = None) -> list[str]:
         times.append(f"started {task_time(task.start_ms, utc=utc)}")
     if task.end_ms is not None:
         times.append(f"ended {task_time(task.end_ms, utc=utc)}")
-    identity = f"ID {visible(task.id)}"
+    identity = f"ID {escape_controls(task.id)}"
     if asked is not None and asked != task.id:
         identity += f" (asked for {asked})"
     return [identity, *([GAP.join(times)] if times else [])]

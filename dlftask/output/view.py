@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from dlftask.snapshot import Snapshot
+from dlftask.waiting.snapshot import Snapshot
 
 
 class View(Protocol):

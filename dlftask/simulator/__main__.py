@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from dlftask.simulator.faults import SENSELESS, Fault, parse_fault, read_scenario
+from dlftask.simulator.faults import INVALID, Fault, parse_fault, read_scenario
 from dlftask.simulator.server import Simulator
 
 _PROGRAM = "python -m dlftask.simulator"
@@ -58,8 +58,8 @@ faults:
     delay=DURATION      wait before anything else
     trickle=N           N bytes a second; with headers, the head too
     truncate=N          cut the body after N bytes, Content-Length says more
-    senseless=KIND      {", ".join(list(SENSELESS)[:5])},
-                        {", ".join(list(SENSELESS)[5:])}
+    senseless=KIND      {", ".join(list(INVALID)[:5])},
+                        {", ".join(list(INVALID)[5:])}
   when:
     rate=0..1           this share of the requests (--seed for the same again)
     after=N, count=N    not the first N; then only N

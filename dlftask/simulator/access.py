@@ -88,7 +88,7 @@ class Access:
         body: bytes,
     ) -> None:
         # It brings requests with it, which no other part of the simulator needs.
-        from dlftask.signing import canonical_request, signature
+        from dlftask.auth.signing import canonical_request, signature
 
         said = _read_authorization(authorization)
         key = self._key(said["Access"], headers.get("x-security-token"))

@@ -18,7 +18,7 @@ from typing import Any
 
 from dlftask.durations import parse_duration
 
-SENSELESS = {
+INVALID = {
     "html": b"<!DOCTYPE html><html><body><h1>Welcome</h1></body></html>\n",
     "empty": b"",
     "null": b"null",
@@ -253,10 +253,10 @@ def _text(name: str) -> Any:
     return read
 
 
-def _senseless(value: object) -> dict[str, Any]:
+def _invalid(value: object) -> dict[str, Any]:
     kind = "html" if value is True else value
-    if kind not in SENSELESS:
-        raise ValueError(f"{_shown(value)} is none of {', '.join(SENSELESS)}")
+    if kind not in INVALID:
+        raise ValueError(f"{_shown(value)} is none of {', '.join(INVALID)}")
     return {"senseless": kind}
 
 
@@ -296,7 +296,7 @@ _READERS: dict[str, Any] = {
     "trickle": _number("trickle"),
     "headers": _switch("headers"),
     "truncate": _whole("truncate"),
-    "senseless": _senseless,
+    "senseless": _invalid,
     "rate": _number("rate", highest=1.0),
     "after": _whole("after"),
     "count": _whole("count"),

@@ -23,7 +23,7 @@ from typing import Any, Self, cast
 from urllib.parse import parse_qsl, unquote
 
 from dlftask.simulator.access import Access, Key, Refusal
-from dlftask.simulator.faults import SENSELESS, Fault, FaultPlan
+from dlftask.simulator.faults import INVALID, Fault, FaultPlan
 from dlftask.simulator.tasks import DOCUMENTED, PROJECT_ID, ScriptedTask, remembered, scripted
 
 REMEMBERED = 10_000
@@ -544,7 +544,7 @@ class _Handler(BaseHTTPRequestHandler):
         if fault.senseless is None:
             return Answer(status, answer.body, headers)
         kind = "text/html" if fault.senseless == "html" else answer.content_type
-        return Answer(status, SENSELESS[fault.senseless], headers, kind)
+        return Answer(status, INVALID[fault.senseless], headers, kind)
 
     def _write(self, answer: Answer, fault: Fault | None) -> None:
         headers = {

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from dlftask.errors import ServiceUnavailable, TaskNotFound, WaitTimedOut
+from dlftask.errors import ServiceUnavailable, TaskNotFound, WaitTimeout
 from dlftask.output.data import compile_query
-from dlftask.output.lines import ChangeLines, ChangesView, JsonlView
-from dlftask.snapshot import Snapshot
+from dlftask.output.log import ChangeLines, ChangesView, JsonlView
 from dlftask.streams import Streams
 from dlftask.task import Task, read_task
+from dlftask.waiting.snapshot import Snapshot
 
 SEEN_S = 1543457499.7
 AT = "2018-11-29T02:11:39Z"
@@ -224,7 +224,7 @@ def test_a_task_of_several_that_is_lost_is_told_of_when_it_happens(make: Any) ->
     (line,) = streams.said()
     assert line.startswith("dlftask: task b: not there (DLF.0810): mmm")
     assert len(line) == 1000
-    view.show([Snapshot("c", task(), error=WaitTimedOut("late"), settled=True)])
+    view.show([Snapshot("c", task(), error=WaitTimeout("late"), settled=True)])
     view.show([Snapshot("a", error=TaskNotFound("not there"), settled=True)])
     assert len(streams.said()) == 1  # nothing is waited for any more: the errors come at once
 
@@ -275,7 +275,7 @@ def test_jsonl_does_not_repeat_the_last_state_when_time_is_up() -> None:
     streams = Recorder()
     view = JsonlView(["a", "b"], streams)
     view.show([Snapshot("a", task())])
-    view.show([Snapshot("a", task(), error=WaitTimedOut("late"), settled=True)])
+    view.show([Snapshot("a", task(), error=WaitTimeout("late"), settled=True)])
     assert len(streams.printed()) == 1
 
 

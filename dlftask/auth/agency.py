@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from dlftask.endpoints import check_endpoint, is_loopback
-from dlftask.errors import ConfigurationError, CredentialsRefused, DlftaskError, SenselessAnswer
-from dlftask.replies import Reply, Send, refusal_or_error
-from dlftask.sharing import Shared
+from dlftask.api.endpoints import check_endpoint, is_loopback
+from dlftask.api.responses import Response, Send, refusal_or_error
+from dlftask.api.single_flight import SingleFlight
+from dlftask.auth.tokens import read_token_file
+from dlftask.errors import AuthenticationError, ConfigurationError, DlftaskError, InvalidResponse
 from dlftask.task import read_json
-from dlftask.tokens import read_token_file
 
 if TYPE_CHECKING:
-    from dlftask.signing import AccessKey
+    from dlftask.auth.signing import AccessKey
 
 _METADATA_ENDPOINT = "http://169.254.169.254"
 _POD_URI = "HC_CONTAINER_CREDENTIALS_FULL_URI"
@@ -45,12 +45,12 @@ class Agency:
         self._ends_s = 0.0
         self._renew_s = 0.0
         self._fetch = _pod(send, environ) or _metadata(send, environ)
-        self._shared = Shared(self._current, what="the metadata service")
+        self._shared = SingleFlight(self._current, what="the metadata service")
 
     def key(self) -> "AccessKey":
         """The key pair, fetched where there is none or its end is near.
 
-        Raises ``CredentialsRefused``, ``ServiceUnavailable`` or ``SenselessAnswer``.
+        Raises ``AuthenticationError``, ``ServiceUnavailable`` or ``InvalidResponse``.
         """
         return self._shared()
 
@@ -134,7 +134,9 @@ def _near(url: str, what: str) -> str:
     return checked
 
 
-def _ask(send: Send, method: str, url: str, headers: Mapping[str, str], body: bytes = b"") -> Reply:
+def _ask(
+    send: Send, method: str, url: str, headers: Mapping[str, str], body: bytes = b""
+) -> Response:
     try:
         return send(method, url, headers=headers, body=body, direct=True)
     except DlftaskError as error:
@@ -143,9 +145,9 @@ def _ask(send: Send, method: str, url: str, headers: Mapping[str, str], body: by
         raise
 
 
-def _check(reply: Reply) -> None:
+def _check(reply: Response) -> None:
     if reply.status in (401, 403, 404):
-        raise CredentialsRefused(
+        raise AuthenticationError(
             "the metadata service gave no credentials",
             http_status=reply.status,
             request_id=reply.headers.get("X-Request-Id"),
@@ -155,30 +157,30 @@ def _check(reply: Reply) -> None:
         raise refusal_or_error(reply, "the metadata service")
 
 
-def _text(reply: Reply) -> str:
+def _text(reply: Response) -> str:
     try:
         text = reply.body.decode("ascii").strip()
     except UnicodeDecodeError:
         text = ""
     if not text or not text.isprintable():
-        raise _senseless(reply, "its token cannot be sent in a header")
+        raise _invalid(reply, "its token cannot be sent in a header")
     return text
 
 
-def _read_key(reply: Reply) -> "tuple[AccessKey, float]":
+def _read_key(reply: Response) -> "tuple[AccessKey, float]":
     """The key pair and its end in seconds since the epoch: infinite where none is said."""
-    from dlftask.signing import AccessKey
+    from dlftask.auth.signing import AccessKey
 
     _check(reply)
     try:
         answer = read_json(reply.body)
     except ValueError:
-        raise _senseless(reply, "not JSON") from None
+        raise _invalid(reply, "not JSON") from None
     for name in ("credential", "credentials"):
         if isinstance(answer, dict) and isinstance(answer.get(name), dict):
             answer = answer[name]
     if not isinstance(answer, dict):
-        raise _senseless(reply, "no credential")
+        raise _invalid(reply, "no credential")
     key = AccessKey(
         _value(reply, answer, "access", "accessKeyId"),
         _value(reply, answer, "secret", "secretAccessKey"),
@@ -188,25 +190,25 @@ def _read_key(reply: Reply) -> "tuple[AccessKey, float]":
     return key, float("inf") if end is None else _seconds(reply, end)
 
 
-def _value(reply: Reply, answer: Mapping[str, Any], *names: str) -> str:
+def _value(reply: Response, answer: Mapping[str, Any], *names: str) -> str:
     found = next((answer[name] for name in names if answer.get(name)), None)
     if not isinstance(found, str) or not (found.isascii() and found.isprintable()):
-        raise _senseless(reply, f"no {names[0]!r}")
+        raise _invalid(reply, f"no {names[0]!r}")
     return found
 
 
-def _seconds(reply: Reply, moment: object) -> float:
+def _seconds(reply: Response, moment: object) -> float:
     from datetime import UTC, datetime
 
     try:
         parsed = datetime.fromisoformat(str(moment))
         return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
-        raise _senseless(reply, "its end is no date") from None
+        raise _invalid(reply, "its end is no date") from None
 
 
-def _senseless(reply: Reply, reason: str) -> SenselessAnswer:
-    return SenselessAnswer(
+def _invalid(reply: Response, reason: str) -> InvalidResponse:
+    return InvalidResponse(
         f"the metadata service gave an answer that makes no sense: {reason}",
         http_status=reply.status,
         request_id=reply.headers.get("X-Request-Id"),

@@ -9,15 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from requests.structures import CaseInsensitiveDict
 
+from dlftask.api.responses import Response, error_for, read_error
 from dlftask.errors import (
-    CredentialsRefused,
+    AuthenticationError,
     DlftaskError,
     ExitStatus,
-    SenselessAnswer,
+    InvalidResponse,
     ServiceUnavailable,
     TaskNotFound,
 )
-from dlftask.replies import Reply, error_for, read_error
 from tests.fuzz import fuzz
 
 JSON = st.recursive(
@@ -31,9 +31,9 @@ ERROR_LIKE = st.dictionaries(NAMES, JSON | st.dictionaries(NAMES, JSON))
 BODIES = st.binary() | ERROR_LIKE.map(lambda value: json.dumps(value).encode())
 
 
-def reply(status: int, body: object = b"", **headers: str) -> Reply:
+def reply(status: int, body: object = b"", **headers: str) -> Response:
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return Reply(status, CaseInsensitiveDict(headers), data)
+    return Response(status, CaseInsensitiveDict(headers), data)
 
 
 @given(body=BODIES, status=st.integers(100, 999), text=st.text())
@@ -46,7 +46,7 @@ def test_whatever_is_answered_there_is_an_error_of_ours(
     assert error.exit_status in (4, 5, 6, 7)
     assert str(error)
     if status == 401:
-        assert error.exit_status is ExitStatus.REFUSED
+        assert error.exit_status is ExitStatus.AUTHENTICATION
     if status >= 500:
         assert error.exit_status is ExitStatus.UNAVAILABLE
 
@@ -80,15 +80,15 @@ def test_every_shape_of_an_error_is_read(
     [
         (400, "DLF.0810", TaskNotFound),
         (404, "DLF.20810", TaskNotFound),
-        (404, None, SenselessAnswer),
-        (400, "DLF.6888", CredentialsRefused),
-        (401, "APIGW.0301", CredentialsRefused),
-        (403, None, CredentialsRefused),
+        (404, None, InvalidResponse),
+        (400, "DLF.6888", AuthenticationError),
+        (401, "APIGW.0301", AuthenticationError),
+        (403, None, AuthenticationError),
         (500, "DLF.0810", ServiceUnavailable),
         (408, None, ServiceUnavailable),
         (429, None, ServiceUnavailable),
-        (302, None, SenselessAnswer),
-        (400, "DLF.1", SenselessAnswer),
+        (302, None, InvalidResponse),
+        (400, "DLF.1", InvalidResponse),
     ],
 )
 def test_each_refusal_has_its_own_error(

@@ -5,10 +5,10 @@ import time
 from collections.abc import Callable
 from queue import Empty, Queue, SimpleQueue
 
+from dlftask.api.transport import Call, attend
 from dlftask.errors import DlftaskError
-from dlftask.polling import Answer
 from dlftask.task import Task
-from dlftask.transport import Call, attend
+from dlftask.waiting.scheduler import Answer
 
 _LOOK_S = 0.2
 """How often the limits of what is under way are looked at."""
@@ -26,7 +26,7 @@ class _Question:
         self.outcome: Task | BaseException = AssertionError("not answered yet")
 
 
-class Crew:
+class WorkerPool:
     """At most ``size`` questions under way at once, each on a thread of its own.
 
     A question whose time is up is answered for it and its thread left to itself: not even a name
@@ -36,7 +36,7 @@ class Crew:
     def __init__(self, ask: Callable[[str], Task], *, size: int) -> None:
         self._ask = ask
         self._size = size
-        self._hired = 0
+        self._started = 0
         self._lock = threading.Lock()
         self._waiting: SimpleQueue[_Question | None] = SimpleQueue()
         # Not a SimpleQueue: a signal whose handler outlasts the timeout (Ctrl-Z) makes one wait for
@@ -58,8 +58,8 @@ class Crew:
         """Ask for a task that is not being asked for."""
         question = self._under_way[task_id] = _Question(task_id)
         self._waiting.put(question)
-        if self._hired < len(self._under_way):
-            self._hired += 1
+        if self._started < len(self._under_way):
+            self._started += 1
             threading.Thread(target=self._work, daemon=True).start()
 
     def drop(self, task_id: str) -> None:
@@ -71,7 +71,7 @@ class Crew:
             question.dropped = True
             if question.done:
                 return  # its thread is free again already
-            self._hired -= 1
+            self._started -= 1
         question.call.give_up()
 
     def answers(self, until_s: float) -> list[Answer]:
@@ -97,11 +97,11 @@ class Crew:
             if found or self.now() >= until_s:
                 return found
 
-    def dismiss(self) -> None:
+    def close(self) -> None:
         """Ask nothing more: idle threads end, and whatever is under way is dropped."""
         for task_id in list(self._under_way):
             self.drop(task_id)
-        for _ in range(self._hired):
+        for _ in range(self._started):
             self._waiting.put(None)
 
     def _overdue(self) -> list[Answer]:
@@ -138,6 +138,6 @@ class Crew:
                 question.outcome = error
             with self._lock:
                 if question.dropped:
-                    return  # another was hired in this thread's place
+                    return  # another was started in this thread's place
                 question.done = True
                 self._done.put(question)

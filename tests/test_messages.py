@@ -4,17 +4,17 @@ import io
 
 import pytest
 
-from dlftask.complaints import say_error, say_errors
-from dlftask.errors import CredentialsRefused, DlftaskError, ServiceUnavailable, TaskNotFound
-from dlftask.snapshot import Snapshot
+from dlftask.errors import AuthenticationError, DlftaskError, ServiceUnavailable, TaskNotFound
+from dlftask.messages import write_error, write_errors
 from dlftask.streams import Streams
+from dlftask.waiting.snapshot import Snapshot
 
 
 def said(error: DlftaskError, *, encoding: str = "utf-8", task_id: str | None = "t") -> list[str]:
     """The lines on standard error, as they are written."""
     written = io.BytesIO()
     stderr = io.TextIOWrapper(written, encoding=encoding)
-    say_error(error, Streams(io.TextIOWrapper(io.BytesIO()), stderr, environ={}), task_id=task_id)
+    write_error(error, Streams(io.TextIOWrapper(io.BytesIO()), stderr, environ={}), task_id=task_id)
     return written.getvalue().decode(encoding).splitlines()
 
 
@@ -52,13 +52,13 @@ def test_a_hint_that_fits_several_tasks_is_said_once_and_none_where_there_is_non
     written = io.BytesIO()
     streams = Streams(stderr=io.TextIOWrapper(written, encoding="utf-8"), environ={})
     errors = [TaskNotFound("gone", hint=hint) for hint in (None, "check it", "check it", None)]
-    say_errors([Snapshot("t", error=error, settled=True) for error in errors], streams)
+    write_errors([Snapshot("t", error=error, settled=True) for error in errors], streams)
     line = "dlftask: error: task t: gone"
     assert written.getvalue().decode().splitlines() == [line, line, "hint: check it", line, line]
 
 
 def test_a_code_that_is_the_http_status_is_said_once() -> None:
-    error = CredentialsRefused("refused", code="401", http_status=401)
+    error = AuthenticationError("refused", code="401", http_status=401)
     assert said(error) == ["dlftask: error: task t: refused (HTTP 401)"]
 
 

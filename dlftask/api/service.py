@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import replace
 
-from dlftask.credentials import Credentials
-from dlftask.errors import CredentialsRefused, DlftaskError, SenselessAnswer
-from dlftask.replies import Reply, Send, error_for
-from dlftask.sharing import Shared
+from dlftask.api.responses import Response, Send, error_for
+from dlftask.api.single_flight import SingleFlight
+from dlftask.auth.credentials import Credentials
+from dlftask.errors import AuthenticationError, DlftaskError, InvalidResponse
 from dlftask.task import Task, read_task
 
 
@@ -15,7 +15,7 @@ class Service:
     """The service as one user sees it: an endpoint, a project, perhaps a workspace.
 
     ``find_project`` is called once, when the project ID is first needed; a thread waits
-    ``patience_s`` seconds at most for another that calls it. May be used by many threads at once.
+    ``timeout_s`` seconds at most for another that calls it. May be used by many threads at once.
     """
 
     def __init__(
@@ -26,15 +26,15 @@ class Service:
         credentials: Credentials,
         find_project: Callable[[], str],
         workspace: str | None = None,
-        patience_s: float = 15.0,
+        timeout_s: float = 15.0,
     ) -> None:
         self._send = send
         self._endpoint = endpoint
         self._credentials = credentials
         self._find_project = find_project
-        self._project = Shared(self._look_up, what="the project ID", patience_s=patience_s)
+        self._project = SingleFlight(self._look_up, what="the project ID", timeout_s=timeout_s)
         self._project_id: str | None = None
-        self._refusal: CredentialsRefused | None = None
+        self._refusal: AuthenticationError | None = None
         self._headers = {} if workspace is None else {"workspace": _as_utf8(workspace)}
 
     def begin_run(self) -> None:
@@ -50,10 +50,10 @@ class Service:
         try:
             task = read_task(reply.body)
         except ValueError as error:
-            raise _senseless(reply, str(error)) from None
+            raise _invalid(reply, str(error)) from None
         return replace(task, request_id=reply.headers.get("X-Request-Id"))
 
-    def call(self, method: str, path: str, *, body: bytes = b"") -> Reply:
+    def call(self, method: str, path: str, *, body: bytes = b"") -> Response:
         """Call the service below the project's own path. Raises unless the answer is a 2xx."""
         project_id = self._project()
         auth = self._credentials.auth(project_id)
@@ -75,7 +75,7 @@ class Service:
         if self._project_id is None:
             try:
                 self._project_id = self._find_project()
-            except CredentialsRefused as error:
+            except AuthenticationError as error:
                 self._refusal = copy(error)
                 raise
         return self._project_id
@@ -86,11 +86,11 @@ def _as_utf8(text: str) -> str:
     return text.encode().decode("latin-1")
 
 
-def _senseless(reply: Reply, reason: str) -> DlftaskError:
+def _invalid(reply: Response, reason: str) -> DlftaskError:
     """A 200 that is no task can still be the service's own error."""
     error = error_for(reply, "the service")
-    if isinstance(error, SenselessAnswer) and error.code is None:
-        return SenselessAnswer(
+    if isinstance(error, InvalidResponse) and error.code is None:
+        return InvalidResponse(
             f"the service gave an answer that makes no sense: {reason}",
             http_status=reply.status,
             request_id=error.request_id,

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dlftask.errors import ConfigurationError
-from dlftask.ids import read_task_ids
+from dlftask.task_ids import read_task_ids
 
 
 def giving(data: bytes) -> Callable[[], bytes]:

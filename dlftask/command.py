@@ -9,25 +9,25 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from typing import TYPE_CHECKING, NamedTuple
 
-from dlftask.client import Client
-from dlftask.complaints import say_errors
+from dlftask.api.client import Client
 from dlftask.errors import (
     ConfigurationError,
     ExitStatus,
     Interrupted,
     OutputFailed,
     TaskNotFound,
-    WaitTimedOut,
+    WaitTimeout,
 )
 from dlftask.history import remember
-from dlftask.output.parts import known_state
+from dlftask.messages import write_errors
 from dlftask.output.result import print_result
-from dlftask.output.text import visible
-from dlftask.polling import Patience
+from dlftask.output.subtasks import known_state
+from dlftask.output.text import escape_controls
 from dlftask.settings import Settings
-from dlftask.snapshot import Snapshot, overall_status
+from dlftask.signals import handed_back_on_signals
 from dlftask.streams import Streams
-from dlftask.terminal import handed_back_on_signals
+from dlftask.waiting.scheduler import WaitPolicy
+from dlftask.waiting.snapshot import Snapshot, overall_status
 
 if TYPE_CHECKING:
     from dlftask.output.data import Query
@@ -59,7 +59,7 @@ class Command(NamedTuple):
 def run(command: Command, settings: Settings, streams: Streams) -> ExitStatus:
     """Run a command to its end and give what its tasks earned.
 
-    Raises ``ConfigurationError``, ``OutputFailed``, ``ReaderGone`` and ``Interrupted``: those are
+    Raises ``ConfigurationError``, ``OutputFailed``, ``BrokenOutput`` and ``Interrupted``: those are
     about the run. What goes wrong with a task is said here.
     """
     query = None
@@ -70,7 +70,7 @@ def run(command: Command, settings: Settings, streams: Streams) -> ExitStatus:
     with _client(settings, streams) as client:
         if not settings.quiet:
             for warning in client.warnings:
-                streams.say(f"dlftask: warning: {visible(warning)}")
+                streams.log(f"dlftask: warning: {escape_controls(warning)}")
         task_ids = command.task_ids or _start_demo_import(client)
         if not settings.demo:
             remember(task_ids, environ=settings.environ, home=settings.home)
@@ -80,7 +80,7 @@ def run(command: Command, settings: Settings, streams: Streams) -> ExitStatus:
             snapshots = _follow(client, command, streams, query)
     settings = client.settings
     print_result(snapshots, settings, streams, watched=command.watches, query=query)
-    say_errors(snapshots, streams)
+    write_errors(snapshots, streams)
     if settings.wait and not settings.quiet:
         ended_early = [snapshot for snapshot in snapshots if _ended_early(snapshot)]
         _say_unfinished(ended_early, command, settings, streams)
@@ -92,7 +92,7 @@ def _client(settings: Settings, streams: Streams) -> Iterator[Client]:
     """A client of the service that is meant; of an embedded one for ``--demo``."""
 
     def say_each_line(text: str) -> None:
-        streams.say("\n".join(visible(line) for line in text.splitlines()))
+        streams.log("\n".join(escape_controls(line) for line in text.splitlines()))
 
     trace = say_each_line if settings.debug and not settings.quiet else None
     with ExitStack() as stack:
@@ -123,7 +123,7 @@ def _follow(
     client: Client, command: Command, streams: Streams, query: "Query | None"
 ) -> list[Snapshot]:
     settings = client.settings
-    patience = Patience(
+    policy = WaitPolicy(
         wait=settings.wait,
         interval_s=settings.interval_s,
         max_outage_s=settings.max_outage_s,
@@ -136,13 +136,13 @@ def _follow(
         gc.enable()
     if settings.timeout_s is not None:
         # A stream that nobody reads holds up whoever writes to it, and would hold up the time-out.
-        signal.signal(signal.SIGALRM, lambda *_: os._exit(ExitStatus.TIMED_OUT))
-        signal.setitimer(signal.ITIMER_REAL, max(0.0, patience.until_s - time.monotonic()) + 0.9)
+        signal.signal(signal.SIGALRM, lambda *_: os._exit(ExitStatus.TIMEOUT))
+        signal.setitimer(signal.ITIMER_REAL, max(0.0, policy.until_s - time.monotonic()) + 0.9)
     view: View = _NoView()
     snapshots = {task_id: Snapshot(task_id) for task_id in command.task_ids}
     try:
         view = _view(command, settings, streams, query)
-        news = client.follow(command.task_ids, patience, note=view.note, tick_s=view.tick_s)
+        news = client.follow(command.task_ids, policy, note=view.note, tick_s=view.tick_s)
         view.tick()
         for changed in news:
             if command.watches:
@@ -191,7 +191,7 @@ def _view(command: Command, settings: Settings, streams: Streams, query: "Query 
         return _NoView()
     ids, utc = command.task_ids, settings.utc
     if command.watches and settings.output == "jsonl":
-        from dlftask.output.lines import JsonlView
+        from dlftask.output.log import JsonlView
 
         return JsonlView(ids, streams, query=query)
     if _draws(command, settings, streams):
@@ -199,7 +199,7 @@ def _view(command: Command, settings: Settings, streams: Streams, query: "Query 
 
         return LiveView(ids, streams, compact=settings.compact)
     if command.watches and settings.output == "tree":
-        from dlftask.output.lines import ChangesView
+        from dlftask.output.log import ChangesView
 
         return ChangesView(ids, streams, utc=utc)
     from dlftask.output.progress import Progress
@@ -209,7 +209,7 @@ def _view(command: Command, settings: Settings, streams: Streams, query: "Query 
 
 def _ended_early(snapshot: Snapshot) -> bool:
     """Whether a wait ended before its task did, though it may still go on."""
-    if isinstance(snapshot.error, WaitTimedOut):
+    if isinstance(snapshot.error, WaitTimeout):
         return True
     return (
         snapshot.error is not None
@@ -223,7 +223,7 @@ def _say_unfinished(
 ) -> None:
     """Say what is known of tasks that were not waited for to their end, and how to go on."""
     for snapshot in snapshots:
-        streams.say(f"dlftask: task {snapshot.task_id}: {known_state(snapshot.task)}")
+        streams.log(f"dlftask: task {snapshot.task_id}: {known_state(snapshot.task)}")
     if snapshots and not settings.demo:
         left = (snapshot.task_id for snapshot in snapshots)
-        streams.say(f"dlftask: to go on waiting: {command.resumed(left)}")
+        streams.log(f"dlftask: to go on waiting: {command.resumed(left)}")

@@ -5,11 +5,11 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from dlftask.durations import format_duration
-from dlftask.output.parts import Facts, Key, facts_of, facts_of_parts, known_state, loss_text
-from dlftask.output.text import one_line, rfc3339, visible
-from dlftask.snapshot import Snapshot
+from dlftask.output.subtasks import Facts, Key, facts_of, facts_of_parts, known_state, loss_text
+from dlftask.output.text import escape_controls, one_line, rfc3339
 from dlftask.streams import Streams
 from dlftask.task import Task
+from dlftask.waiting.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from dlftask.output.data import Query
@@ -52,10 +52,10 @@ class ChangeLines:
 
 def _line(moment: str, kind: str, facts: Facts) -> str:
     identity, status, name, message = facts
-    word = visible(status or _NO_VALUE)
-    shown = visible(name) if name and not name.isspace() else _NO_VALUE
-    line = f"{moment} {word:<10} {kind:<7} {visible(identity or _NO_VALUE)} {shown}"
-    return f"{line}: {visible(message)}" if message else line
+    word = escape_controls(status or _NO_VALUE)
+    shown = escape_controls(name) if name and not name.isspace() else _NO_VALUE
+    line = f"{moment} {word:<10} {kind:<7} {escape_controls(identity or _NO_VALUE)} {shown}"
+    return f"{line}: {escape_controls(message)}" if message else line
 
 
 def still_waiting(snapshots: Sequence[Snapshot], waited_s: float) -> str:
@@ -66,7 +66,7 @@ def still_waiting(snapshots: Sequence[Snapshot], waited_s: float) -> str:
         settled = sum(snapshot.settled for snapshot in snapshots)
         known = f"{settled} of {len(snapshots)} tasks done"
     outages = [snapshot.outage for snapshot in snapshots if snapshot.outage is not None]
-    outage = f"; no good answer: {visible(outages[0].message)}" if outages else ""
+    outage = f"; no good answer: {escape_controls(outages[0].message)}" if outages else ""
     return f"still waiting after {format_duration(waited_s)}: {known}{outage}"
 
 
@@ -112,7 +112,7 @@ class _LogView:
 
     def note(self, text: str) -> None:
         """Say one line on standard error."""
-        self._streams.say(one_line(f"dlftask: {text}", self._streams.err_encoding))
+        self._streams.log(one_line(f"dlftask: {text}", self._streams.err_encoding))
         self._spoke_s = self._now()
 
     def close(self) -> None:

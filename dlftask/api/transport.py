@@ -24,11 +24,11 @@ from requests.utils import get_environ_proxies, select_proxy
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
+from dlftask.api.endpoints import is_loopback
+from dlftask.api.responses import Response
 from dlftask.durations import format_duration
-from dlftask.endpoints import is_loopback
-from dlftask.errors import ConfigurationError, DlftaskError, SenselessAnswer, ServiceUnavailable
-from dlftask.output.text import visible
-from dlftask.replies import Reply
+from dlftask.errors import ConfigurationError, DlftaskError, InvalidResponse, ServiceUnavailable
+from dlftask.output.text import escape_controls
 
 MAX_BODY = 64 * 1024 * 1024
 """Bytes of an answer, unpacked."""
@@ -216,8 +216,8 @@ class Transport:
         auth: AuthBase | None = None,
         body: bytes = b"",
         direct: bool = False,
-    ) -> Reply:
-        """Ask once. Raises ``ServiceUnavailable`` and ``SenselessAnswer``; see ``Send``."""
+    ) -> Response:
+        """Ask once. Raises ``ServiceUnavailable`` and ``InvalidResponse``; see ``Send``."""
         call = _calls.current
         started = time.monotonic()
         loopback = is_loopback(urlsplit(url).hostname or "")
@@ -289,7 +289,7 @@ class Transport:
         started: float,
         outcome: str,
         *,
-        reply: Reply | None = None,
+        reply: Response | None = None,
     ) -> None:
         if self._trace is None:
             return
@@ -297,7 +297,7 @@ class Transport:
         lines = [f"> {method} {url}", *_masked(">", headers), f"< {outcome} in {took_ms:.0f}ms"]
         if reply is not None:
             lines += [*_masked("<", reply.headers), f"< {len(reply.body)} bytes"]
-        self._trace("\n".join(visible(line) for line in lines))
+        self._trace("\n".join(escape_controls(line) for line in lines))
 
 
 def _environment_proxies(url: str) -> dict[str, str]:
@@ -318,31 +318,31 @@ def _masked(mark: str, headers: Mapping[str, str]) -> Iterator[str]:
         yield f"{mark} {name}: {'***' if secret else value}"
 
 
-def _read_reply(response: requests.Response) -> Reply:
+def _read_reply(response: requests.Response) -> Response:
     status = response.status_code
     try:
         body = _read_body(response.raw, MAX_BODY)
-    except SenselessAnswer as error:
+    except InvalidResponse as error:
         if status < 400:
             error.http_status = status
             error.request_id = response.headers.get("X-Request-Id")
             raise
         body = b""  # the status has said what is wrong, whatever came with it
-    return Reply(status, response.headers, body)
+    return Response(status, response.headers, body)
 
 
 def _read_body(raw: urllib3.BaseHTTPResponse, limit: int) -> bytes:
     """The whole body, unpacked. ``raw`` decodes nothing, so that no bomb goes off in it."""
     length = raw.headers.get("Content-Length", "0").strip()
     if not re.fullmatch(r"[0-9]+(?:, *[0-9]+)*", length):
-        raise SenselessAnswer("the answer is not HTTP: its length is no number")
+        raise InvalidResponse("the answer is not HTTP: its length is no number")
     parts: list[bytes] = []
     size = 0
     while part := raw.read(256 * 1024, decode_content=False):
         parts.append(part)
         size += len(part)
         if size > limit:
-            raise SenselessAnswer("the answer is larger than 64 MiB")
+            raise InvalidResponse("the answer is larger than 64 MiB")
     body = b"".join(parts)
     del parts
     if not body:
@@ -351,9 +351,9 @@ def _read_body(raw: urllib3.BaseHTTPResponse, limit: int) -> bytes:
     if encoding in ("gzip", "x-gzip"):
         body = _unzip(body, limit)
     elif encoding != "identity":
-        raise SenselessAnswer(f"the answer is packed with {encoding}, which was not asked for")
+        raise InvalidResponse(f"the answer is packed with {encoding}, which was not asked for")
     if _memory_to_read(body) > MAX_MEMORY:
-        raise SenselessAnswer("the answer would take more than 400 MB of memory to read")
+        raise InvalidResponse("the answer would take more than 400 MB of memory to read")
     return body
 
 
@@ -377,9 +377,9 @@ def _unzip(packed: bytes, limit: int) -> bytes:
     try:
         body = unpacker.decompress(packed, limit + 1)
     except zlib.error:
-        raise SenselessAnswer("the answer is not the gzip that it says it is") from None
+        raise InvalidResponse("the answer is not the gzip that it says it is") from None
     if len(body) > limit:
-        raise SenselessAnswer("the answer is larger than 64 MiB unpacked")
+        raise InvalidResponse("the answer is larger than 64 MiB unpacked")
     if not unpacker.eof:
         raise ServiceUnavailable("the answer was cut off")
     return body
@@ -399,7 +399,7 @@ def _failure(  # noqa: C901 - one kind of failure after another
     def caused_by(*kinds: type[BaseException]) -> BaseException | None:
         return next((cause for cause in causes if isinstance(cause, kinds)), None)
 
-    not_http = SenselessAnswer(
+    not_http = InvalidResponse(
         f"{host}: the answer is not HTTP",
         hint="check --endpoint: its port, and whether it is http or https",
     )

@@ -1,7 +1,7 @@
 """When to ask again, for one task or a thousand.
 
 The rules are the contract's section "Waiting". Nothing here knows threads, sockets or the time of
-day: a crew asks, and its clock is the only one.
+day: a pool asks, and its clock is the only one.
 """
 
 import heapq
@@ -15,12 +15,12 @@ from dlftask.durations import format_duration
 from dlftask.errors import (
     ConfigurationError,
     DlftaskError,
-    SenselessAnswer,
+    InvalidResponse,
     ServiceUnavailable,
-    WaitTimedOut,
+    WaitTimeout,
 )
-from dlftask.snapshot import Snapshot
 from dlftask.task import Task
+from dlftask.waiting.snapshot import Snapshot
 
 RETRY_PAUSES_S = (0.5, 1.5)
 """Before the first good answer: the longest pause before each retry."""
@@ -29,7 +29,7 @@ LONGEST_FIRST_RETRY_AFTER_S = 10.0
 
 
 class Answer(NamedTuple):
-    """What came of one question: a task, or why there is none. ``asked_s`` is the crew's time."""
+    """What came of one question: a task, or why there is none. ``asked_s`` is the pool's time."""
 
     task_id: str
     asked_s: float
@@ -37,7 +37,7 @@ class Answer(NamedTuple):
 
 
 class Asking(Protocol):
-    """Who asks: a ``Crew``, or a test's own with a clock that does as it is told."""
+    """Who asks: a ``WorkerPool``, or a test's own with a clock that does as it is told."""
 
     @property
     def free(self) -> int:
@@ -56,11 +56,11 @@ class Asking(Protocol):
         """Wait for answers until a moment of the clock at the latest."""
 
 
-class Patience(NamedTuple):
+class WaitPolicy(NamedTuple):
     """How long to wait and how often to ask, in seconds.
 
     Without ``wait`` each task is asked for once. ``interval_s`` ``None`` is ``auto``;
-    ``timeout_s`` counts from ``began_s``, a moment of the crew's clock; ``None`` is for ever.
+    ``timeout_s`` counts from ``began_s``, a moment of the pool's clock; ``None`` is for ever.
     """
 
     wait: bool
@@ -88,8 +88,8 @@ def full_jitter(most_s: float) -> float:
 
 def poll(
     task_ids: Sequence[str],
-    crew: Asking,
-    patience: Patience,
+    pool: Asking,
+    policy: WaitPolicy,
     *,
     note: Callable[[str], None] = lambda _: None,
     tick_s: float = 60.0,
@@ -100,29 +100,29 @@ def poll(
     ``note`` gets a line when an outage begins and one when it is over, for all tasks together.
     Raises what is about the run and not about a task: ``ConfigurationError``.
     """
-    waits = {task_id: _Wait(task_id, patience, crew.now(), jitter) for task_id in task_ids}
+    waits = {task_id: _Wait(task_id, policy, pool.now(), jitter) for task_id in task_ids}
     queue = _Queue(waits.values())
-    outages = _Outages(note, patience.max_outage_s)
+    outages = _Outages(note, policy.max_outage_s)
     unsettled = len(waits)
     while unsettled:
-        while crew.free and queue.next_s <= crew.now():
+        while pool.free and queue.next_s <= pool.now():
             wait = queue.pop()
-            outages.may_begin(wait, crew.now())
-            crew.start(wait.task_id)
-        next_s = queue.next_s if crew.free else float("inf")
-        moments = (crew.now() + tick_s, next_s, outages.next_limit_s, patience.until_s)
+            outages.may_begin(wait, pool.now())
+            pool.start(wait.task_id)
+        next_s = queue.next_s if pool.free else float("inf")
+        moments = (pool.now() + tick_s, next_s, outages.next_limit_s, policy.until_s)
         changed: dict[str, _Wait] = {}
-        for answer in crew.answers(min(moments)):
+        for answer in pool.answers(min(moments)):
             wait = waits[answer.task_id]
-            if wait.take(answer, crew.now()):
+            if wait.take(answer, pool.now()):
                 changed[wait.task_id] = wait
             if not wait.settled:
                 queue.push(wait)
-            outages.follow(wait, crew.now())
-        for wait in _out_of_time(waits, patience, outages, crew.now()):
+            outages.follow(wait, pool.now())
+        for wait in _out_of_time(waits, policy, outages, pool.now()):
             changed[wait.task_id] = wait
-            crew.drop(wait.task_id)
-            outages.follow(wait, crew.now())
+            pool.drop(wait.task_id)
+            outages.follow(wait, pool.now())
         unsettled -= sum(wait.settled for wait in changed.values())
         yield [wait.snapshot() for wait in changed.values()]
 
@@ -133,7 +133,7 @@ class _Wait:
     def __init__(
         self,
         task_id: str,
-        patience: Patience,
+        policy: WaitPolicy,
         now_s: float,
         jitter: Callable[[float], float],
     ) -> None:
@@ -142,7 +142,7 @@ class _Wait:
         self.settled = False
         self.outage: DlftaskError | None = None
         self.outage_began_s = 0.0
-        self._patience = patience
+        self._patience = policy
         self._jitter = jitter
         self._began_s = now_s
         self._failures = 0
@@ -179,7 +179,7 @@ class _Wait:
         """``--timeout`` is over."""
         limit = format_duration(self._patience.timeout_s or 0.0)
         state = f"still {self._task.status}" if self._task else "the service had not answered"
-        self.end(WaitTimedOut(f"{state} when the time-out of {limit} ran out"))
+        self.end(WaitTimeout(f"{state} when the time-out of {limit} ran out"))
 
     def lose(self) -> None:
         """The outage has become too long."""
@@ -215,7 +215,7 @@ class _Wait:
 
     def _no_news(self, error: DlftaskError, now_s: float) -> None:
         passing = isinstance(error, ServiceUnavailable) or (
-            isinstance(error, SenselessAnswer) and error.transient
+            isinstance(error, InvalidResponse) and error.transient
         )
         if not passing:
             self.end(error)
@@ -295,14 +295,14 @@ class _Outages:
 
 
 def _out_of_time(
-    waits: Mapping[str, _Wait], patience: Patience, outages: _Outages, now_s: float
+    waits: Mapping[str, _Wait], policy: WaitPolicy, outages: _Outages, now_s: float
 ) -> list[_Wait]:
     """End what has taken too long; the waits that this ended."""
     lost = outages.too_long(now_s)
     for wait in lost:
         wait.lose()
     late = []
-    if now_s >= patience.until_s:
+    if now_s >= policy.until_s:
         late = [wait for wait in waits.values() if not wait.settled]
         for wait in late:
             wait.time_out()

@@ -16,19 +16,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
-from dlftask.credentials import Credentials, find_credentials
-from dlftask.crew import Crew
+from dlftask.api.endpoints import check_endpoint, iam_endpoint, service_endpoint
+from dlftask.api.projects import look_up_project
+from dlftask.api.service import Service
+from dlftask.api.transport import Transport
+from dlftask.auth.credentials import Credentials, find_credentials
 from dlftask.durations import check_seconds
-from dlftask.endpoints import check_endpoint, iam_endpoint, service_endpoint
-from dlftask.errors import ConfigurationError, CredentialsRefused
-from dlftask.ids import check_task_id
-from dlftask.polling import Patience, poll
-from dlftask.projects import look_up_project
-from dlftask.service import Service
+from dlftask.errors import AuthenticationError, ConfigurationError
 from dlftask.settings import Settings, load_settings
-from dlftask.snapshot import Snapshot
 from dlftask.task import Task
-from dlftask.transport import Transport
+from dlftask.task_ids import check_task_id
+from dlftask.waiting.scheduler import WaitPolicy, poll
+from dlftask.waiting.snapshot import Snapshot
+from dlftask.waiting.workers import WorkerPool
 
 
 class Client:
@@ -107,7 +107,7 @@ class Client:
             credentials=self._credentials,
             find_project=lambda: find_project(self._transport, self._credentials),
             workspace=settings.workspace,
-            patience_s=settings.connect_timeout_s + settings.read_timeout_s,
+            timeout_s=settings.connect_timeout_s + settings.read_timeout_s,
         )
 
     @property
@@ -119,10 +119,10 @@ class Client:
     def get(self, task_id: str) -> Task:
         """What the service says of a task now.
 
-        Raises ``TaskNotFound``, ``CredentialsRefused``, ``ServiceUnavailable`` (after two
-        retries), ``SenselessAnswer`` or ``ConfigurationError``.
+        Raises ``TaskNotFound``, ``AuthenticationError``, ``ServiceUnavailable`` (after two
+        retries), ``InvalidResponse`` or ``ConfigurationError``.
         """
-        return self._ask(task_id, Patience(wait=False))
+        return self._ask(task_id, WaitPolicy(wait=False))
 
     def wait(
         self,
@@ -135,7 +135,7 @@ class Client:
         """Wait until a task has left RUNNING; whether it did well is its ``status``.
 
         All times are seconds; ``timeout`` and ``interval`` as the options of the command line.
-        Raises ``WaitTimedOut``, and what ``get`` raises.
+        Raises ``WaitTimeout``, and what ``get`` raises.
         """
         return self._ask(task_id, self._patience(timeout, interval, max_outage))
 
@@ -154,14 +154,14 @@ class Client:
         """
         if isinstance(task_ids, str):
             raise ConfigurationError("task_ids is one string, not several", hint="put it in a list")
-        patience = self._patience(timeout, interval, max_outage)
-        for changed in self.follow(task_ids, patience):
+        policy = self._patience(timeout, interval, max_outage)
+        for changed in self.follow(task_ids, policy):
             yield from changed
 
     def follow(
         self,
         task_ids: Sequence[str],
-        patience: Patience,
+        policy: WaitPolicy,
         *,
         note: Callable[[str], None] = lambda _: None,
         tick_s: float = 60.0,
@@ -169,11 +169,11 @@ class Client:
         """The tasks that changed, again and again, as ``polling.poll`` gives them."""
         distinct = list(dict.fromkeys(check_task_id(task_id) for task_id in task_ids))
         self.service.begin_run()
-        crew = Crew(self.service.ask, size=self.settings.concurrency)
+        pool = WorkerPool(self.service.ask, size=self.settings.concurrency)
         try:
-            yield from poll(distinct, crew, patience, note=note, tick_s=tick_s)
+            yield from poll(distinct, pool, policy, note=note, tick_s=tick_s)
         finally:
-            crew.dismiss()
+            pool.close()
 
     def close(self) -> None:
         """Close the connections."""
@@ -192,9 +192,9 @@ class Client:
 
     def _patience(
         self, timeout: float | None, interval: float | None, max_outage: float
-    ) -> Patience:
+    ) -> WaitPolicy:
         try:
-            return Patience(
+            return WaitPolicy(
                 wait=True,
                 interval_s=None if interval is None else check_seconds(interval),
                 max_outage_s=check_seconds(max_outage),
@@ -204,9 +204,9 @@ class Client:
         except ValueError as error:
             raise ConfigurationError(str(error)) from None
 
-    def _ask(self, task_id: str, patience: Patience) -> Task:
+    def _ask(self, task_id: str, policy: WaitPolicy) -> Task:
         last = Snapshot(task_id)
-        for changed in self.follow([task_id], patience):
+        for changed in self.follow([task_id], policy):
             last = changed[-1] if changed else last
         if last.error is not None:
             raise last.error
@@ -249,7 +249,7 @@ def _project_finder(settings: Settings) -> Callable[[Transport, Credentials], st
         auth = credentials.auth(None)
         try:
             return look_up_project(transport.send, iam_endpoint=iam, region=region, auth=auth)
-        except CredentialsRefused as error:
+        except AuthenticationError as error:
             if not (error.stale and credentials.renew(auth)):
                 raise
         auth = credentials.auth(None)

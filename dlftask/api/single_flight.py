@@ -10,18 +10,18 @@ from dlftask.errors import DlftaskError, ServiceUnavailable
 _Result = TypeVar("_Result")
 
 
-class Shared(Generic[_Result]):
+class SingleFlight(Generic[_Result]):
     """One thread at a time makes a result; who waited for one that failed shares its failure.
 
     A hundred tasks do not ask a dead IAM one after another, each for as long as it takes; and no
-    thread waits longer than ``patience_s`` seconds for one that hangs. ``what`` is being made, as
+    thread waits longer than ``timeout_s`` seconds for one that hangs. ``what`` is being made, as
     an error says it.
     """
 
-    def __init__(self, make: Callable[[], _Result], *, what: str, patience_s: float = 15.0) -> None:
+    def __init__(self, make: Callable[[], _Result], *, what: str, timeout_s: float = 15.0) -> None:
         self._make = make
         self._what = what
-        self._patience_s = patience_s
+        self._patience_s = timeout_s
         self._lock = threading.Lock()
         self._failures = 0
         self._error: DlftaskError | None = None

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from dlftask.errors import ConfigurationError, WaitTimedOut
+from dlftask.errors import ConfigurationError, WaitTimeout
 
 _TASK_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _SHOWN = 60
@@ -40,7 +40,7 @@ def check_task_id(task_id: str) -> str:
 def read_input(until_s: float) -> bytes:
     """Standard input to its end; ``until_s`` is the moment (monotonic) at which time is up.
 
-    Raises ``WaitTimedOut``, and ``ConfigurationError`` where it is closed or endless.
+    Raises ``WaitTimeout``, and ``ConfigurationError`` where it is closed or endless.
     """
     if sys.stdin is None:
         raise ConfigurationError("standard input is closed", hint="name the task IDs instead")
@@ -49,7 +49,7 @@ def read_input(until_s: float) -> bytes:
     while len(data) <= _MAX_INPUT:
         now_s = time.monotonic()
         if now_s >= until_s:
-            raise WaitTimedOut("standard input had not ended when the time-out ran out")
+            raise WaitTimeout("standard input had not ended when the time-out ran out")
         if not select.select([descriptor], [], [], min(until_s - now_s, 3600.0))[0]:
             continue
         try:

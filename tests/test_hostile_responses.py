@@ -54,7 +54,7 @@ GZIP_TASK = gzip.compress(TASK)
 DEEP = b'{"id": "a", "status": "SUCCESSFUL", "x": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
 TWICE = b'{"id": "a", "status": "FAILED", "status": "SUCCESSFUL"}'
 
-SENSELESS: dict[str, Talk] = {
+INVALID: dict[str, Talk] = {
     "not-json": sending(answer(b"it works!")),
     "html-with-200": sending(
         answer(b"<!DOCTYPE html><title>Log in</title>", headers={"Content-Type": "text/html"})
@@ -186,7 +186,7 @@ class Outcomes:
 
 @pytest.fixture(scope="module")
 def outcomes() -> Outcomes:
-    rows = {**SENSELESS, **BROKEN, **GOOD}
+    rows = {**INVALID, **BROKEN, **GOOD}
     names = {re.sub("[^A-Za-z0-9_-]", "_", name): name for name in rows}
 
     def talk(connection: socket.socket, head: bytes) -> None:
@@ -205,7 +205,7 @@ def outcomes() -> Outcomes:
     return Outcomes(run, lines, documents)
 
 
-@pytest.mark.parametrize("row", SENSELESS)
+@pytest.mark.parametrize("row", INVALID)
 def test_a_senseless_answer_is_7_and_one_clear_line(outcomes: Outcomes, row: str) -> None:
     if row == "unknown-status":  # it is had, and shown as it is
         assert outcomes.documents[row]["status"] == "PAUSED\x1b[31m"
@@ -237,7 +237,7 @@ def test_all_of_it_takes_seconds_and_little_memory(outcomes: Outcomes) -> None:
 
 
 def test_one_senseless_answer_alone_prints_nothing_and_a_hint() -> None:
-    with Server(SENSELESS["html-with-200"]) as server:
+    with Server(INVALID["html-with-200"]) as server:
         run = run_dlftask("get", "t1", env=configured(server.url))
     assert run.returncode == 7
     assert run.stdout == ""

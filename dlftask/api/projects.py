@@ -4,8 +4,8 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from dlftask.errors import ConfigurationError, DlftaskError, SenselessAnswer
-from dlftask.replies import Send, refusal_or_error
+from dlftask.api.responses import Send, refusal_or_error
+from dlftask.errors import ConfigurationError, DlftaskError, InvalidResponse
 from dlftask.task import read_json
 
 if TYPE_CHECKING:
@@ -17,8 +17,8 @@ _HINT = "set --project-id or DLFTASK_PROJECT_ID"
 def look_up_project(send: Send, *, iam_endpoint: str, region: str, auth: "AuthBase") -> str:
     """Ask IAM for the ID of the project that has the region's name.
 
-    Raises ``ConfigurationError`` where there is none or more than one; ``CredentialsRefused``,
-    ``ServiceUnavailable`` and ``SenselessAnswer`` are IAM's. Each says what to set instead.
+    Raises ``ConfigurationError`` where there is none or more than one; ``AuthenticationError``,
+    ``ServiceUnavailable`` and ``InvalidResponse`` are IAM's. Each says what to set instead.
     """
     try:
         reply = send("GET", f"{iam_endpoint}/v3/projects?name={quote(region, safe='')}", auth=auth)
@@ -31,7 +31,7 @@ def look_up_project(send: Send, *, iam_endpoint: str, region: str, auth: "AuthBa
         raise
     ids = _read_ids(reply.body)
     if ids is None:
-        raise SenselessAnswer(
+        raise InvalidResponse(
             f"the project ID of region {region!r} was not found out: "
             "IAM gave an answer that makes no sense",
             http_status=reply.status,

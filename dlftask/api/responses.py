@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from dlftask.errors import (
-    CredentialsRefused,
+    AuthenticationError,
     DlftaskError,
-    Said,
-    SenselessAnswer,
+    ErrorDetails,
+    InvalidResponse,
     ServiceUnavailable,
     TaskNotFound,
 )
@@ -24,7 +24,7 @@ _LONGEST_RETRY_AFTER_S = 1e9
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class Response:
     """One answer, whole and unpacked. ``headers`` are looked up whatever their case."""
 
     status: int
@@ -35,7 +35,7 @@ class Reply:
 class Send(Protocol):
     """One question over HTTP.
 
-    Raises ``ServiceUnavailable`` where no answer came, and ``SenselessAnswer`` where it was not
+    Raises ``ServiceUnavailable`` where no answer came, and ``InvalidResponse`` where it was not
     HTTP or too large. Redirects are answers like any other. With ``direct`` no proxy is used.
     """
 
@@ -48,14 +48,14 @@ class Send(Protocol):
         auth: "AuthBase | None" = None,
         body: bytes = b"",
         direct: bool = False,
-    ) -> Reply:
+    ) -> Response:
         """Ask once."""
 
 
-def error_for(reply: Reply, who: str) -> DlftaskError:
+def error_for(reply: Response, who: str) -> DlftaskError:
     """The error that an answer stands for; ``who`` gave it (such as ``IAM``): its line's start."""
     code, message, request_id = read_error(reply)
-    said = Said(
+    said = ErrorDetails(
         code=code,
         service_message=message,
         http_status=reply.status,
@@ -67,7 +67,7 @@ def error_for(reply: Reply, who: str) -> DlftaskError:
             "a token lives for 24 hours: get a fresh one; with a key pair, check both halves, "
             "the project and this machine's clock"
         )
-        return CredentialsRefused(f"{who} refused the credentials", stale=True, **said)
+        return AuthenticationError(f"{who} refused the credentials", stale=True, **said)
     if code in NOT_FOUND_CODES and status < 500:
         said["hint"] = (
             "check the ID, the project, and --workspace: a task is found in its own workspace only"
@@ -75,7 +75,7 @@ def error_for(reply: Reply, who: str) -> DlftaskError:
         return TaskNotFound("the task does not exist", **said)
     if status == 403 or (code == NO_PERMISSION_CODE and status < 500):
         said["hint"] = "the credentials are valid, but lack the permission: check project and roles"
-        return CredentialsRefused(f"{who} denied permission", **said)
+        return AuthenticationError(f"{who} denied permission", **said)
     if status in (408, 429) or status >= 500:
         happened = "is asked too often" if status == 429 else "did not work"
         return ServiceUnavailable(f"{who} {happened}", retry_after_s=_retry_after(reply), **said)
@@ -83,28 +83,28 @@ def error_for(reply: Reply, who: str) -> DlftaskError:
         said["hint"] = "check --endpoint and --region: redirects are never followed"
         target = reply.headers.get("Location")
         to = f" to {target}" if target else ""
-        return SenselessAnswer(f"{who} answered with a redirect{to}", **said)
+        return InvalidResponse(f"{who} answered with a redirect{to}", **said)
     if status >= 400:
-        return SenselessAnswer(f"{who} refused the request", transient=False, **said)
-    return SenselessAnswer(f"{who} gave an answer that makes no sense", **said)
+        return InvalidResponse(f"{who} refused the request", transient=False, **said)
+    return InvalidResponse(f"{who} gave an answer that makes no sense", **said)
 
 
-def refusal_or_error(reply: Reply, who: str) -> DlftaskError:
+def refusal_or_error(reply: Response, who: str) -> DlftaskError:
     """The same for those who give or know credentials: whatever they refuse is a refusal."""
     error = error_for(reply, who)
-    if isinstance(error, SenselessAnswer) and 400 <= reply.status < 500:
-        said = Said(
+    if isinstance(error, InvalidResponse) and 400 <= reply.status < 500:
+        said = ErrorDetails(
             code=error.code,
             service_message=error.service_message,
             http_status=error.http_status,
             request_id=error.request_id,
             hint=error.hint,
         )
-        return CredentialsRefused(error.message, **said)
+        return AuthenticationError(error.message, **said)
     return error
 
 
-def read_error(reply: Reply) -> tuple[str | None, str | None, str | None]:
+def read_error(reply: Response) -> tuple[str | None, str | None, str | None]:
     """Error code, message and request ID, as far as an answer has them, in any shape of theirs."""
     request_id = reply.headers.get("X-Request-Id")
     try:
@@ -130,7 +130,7 @@ def _first(shape: Mapping[str, object], *keys: str) -> str | None:
     return None
 
 
-def _retry_after(reply: Reply) -> float | None:
+def _retry_after(reply: Response) -> float | None:
     """Seconds of ``Retry-After``, given as such or as a date; ``None`` where it says neither."""
     text = (reply.headers.get("Retry-After") or "").strip()
     if re.fullmatch(r"[0-9]+", text):

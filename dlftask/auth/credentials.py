@@ -16,16 +16,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dlftask.api.responses import Send
+from dlftask.auth.tokens import checked, read_token_file
 from dlftask.errors import ConfigurationError
-from dlftask.paths import expanded
+from dlftask.files import expanded
 from dlftask.profiles import Profile, others_can_read, read_table
-from dlftask.replies import Send
-from dlftask.tokens import checked, read_token_file
 
 if TYPE_CHECKING:
     from requests.auth import AuthBase
 
-    from dlftask.signing import AccessKey
+    from dlftask.auth.signing import AccessKey
 
 _SDK_FILE = "HUAWEICLOUD_SDK_CREDENTIALS_FILE"
 # The variables of one source, by the part of a credential that each holds.
@@ -69,10 +69,10 @@ class Credentials:
     def auth(self, project_id: str | None) -> "AuthBase":
         """What a request is sent with; the same object until the credentials change.
 
-        Raises ``CredentialsRefused``, ``ServiceUnavailable`` or ``SenselessAnswer`` where a
+        Raises ``AuthenticationError``, ``ServiceUnavailable`` or ``InvalidResponse`` where a
         machine's own identity could not be fetched.
         """
-        from dlftask.signing import AccessKeyAuth, TokenAuth
+        from dlftask.auth.signing import AccessKeyAuth, TokenAuth
 
         secret = self._get()
         with self._lock:
@@ -118,7 +118,7 @@ def find_credentials(
     ``ConfigurationError`` where nothing is found, a pair is half, or a file is bad.
     """
     if method == "agency":
-        from dlftask.agency import Agency
+        from dlftask.auth.agency import Agency
 
         agency = Agency(send, environ)
         return Credentials(agency.key, source="the machine's agency", forget=agency.forget)
@@ -263,7 +263,7 @@ def _key_pair(source: _Source) -> "AccessKey | None":
             f"half a key pair: {source.names[there]} is set, but {source.names[missing]} is not",
             hint=f"set {source.names[missing]}, or remove {source.names[there]}",
         )
-    from dlftask.signing import AccessKey
+    from dlftask.auth.signing import AccessKey
 
     return AccessKey(access_key, secret_key, source.value("security_token"))
 

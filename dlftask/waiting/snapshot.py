@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from dlftask.errors import DlftaskError, ExitStatus, WaitTimedOut
+from dlftask.errors import DlftaskError, ExitStatus, WaitTimeout
 from dlftask.task import KNOWN_STATUSES, Status, Task
 
 
@@ -25,14 +25,14 @@ class Snapshot:
     @property
     def result(self) -> Task | None:
         """The task to print: ``None`` where it could not be had, or an outage ended the wait."""
-        return self.task if self.error is None or isinstance(self.error, WaitTimedOut) else None
+        return self.task if self.error is None or isinstance(self.error, WaitTimeout) else None
 
     def exit_status(self, *, strict: bool) -> ExitStatus:
         """What this task alone earns; with ``strict`` WARNING counts as FAILED."""
         if self.error is not None:
             return self.error.exit_status
         if self.task is None or self.task.status not in KNOWN_STATUSES:
-            return ExitStatus.SENSELESS
+            return ExitStatus.INVALID
         if self.task.running:
             return ExitStatus.RUNNING
         failed = (Status.FAILED, Status.WARNING) if strict else (Status.FAILED,)
@@ -41,12 +41,12 @@ class Snapshot:
 
 # Of several tasks the first that any task earned: what a script must not miss comes first.
 _PRECEDENCE = (
-    ExitStatus.REFUSED,
+    ExitStatus.AUTHENTICATION,
     ExitStatus.UNAVAILABLE,
-    ExitStatus.SENSELESS,
+    ExitStatus.INVALID,
     ExitStatus.NOT_FOUND,
     ExitStatus.FAILED,
-    ExitStatus.TIMED_OUT,
+    ExitStatus.TIMEOUT,
     ExitStatus.RUNNING,
     ExitStatus.SUCCESS,
 )

@@ -7,18 +7,18 @@ from itertools import pairwise
 import pytest
 
 from dlftask.errors import (
+    AuthenticationError,
     ConfigurationError,
-    CredentialsRefused,
     DlftaskError,
     ExitStatus,
-    SenselessAnswer,
+    InvalidResponse,
     ServiceUnavailable,
     TaskNotFound,
-    WaitTimedOut,
+    WaitTimeout,
 )
-from dlftask.polling import Answer, Patience, poll
-from dlftask.snapshot import Snapshot, overall_status
 from dlftask.task import Task
+from dlftask.waiting.scheduler import Answer, WaitPolicy, poll
+from dlftask.waiting.snapshot import Snapshot, overall_status
 
 Outcome = Task | DlftaskError
 Script = Callable[[str, float], tuple[Outcome, float]]
@@ -27,7 +27,7 @@ Script = Callable[[str, float], tuple[Outcome, float]]
 
 @dataclass
 class Asked:
-    """A crew on a clock of its own: an hour's wait takes no time."""
+    """A pool on a clock of its own: an hour's wait takes no time."""
 
     script: Script
     size: int = 8
@@ -90,26 +90,26 @@ def in_order(*outcomes: Outcome | str, takes_s: float = 0.0) -> Script:
 
 
 def wait(
-    crew: Asked,
+    pool: Asked,
     *task_ids: str,
     notes: list[str] | None = None,
-    **patience: float | None,
+    **policy: float | None,
 ) -> dict[str, Snapshot]:
-    return follow(crew, *(task_ids or ("a",)), notes=notes, wait=True, **patience)
+    return follow(pool, *(task_ids or ("a",)), notes=notes, wait=True, **policy)
 
 
 def follow(
-    crew: Asked,
+    pool: Asked,
     *task_ids: str,
     notes: list[str] | None = None,
     wait: bool,
-    **patience: float | None,
+    **policy: float | None,
 ) -> dict[str, Snapshot]:
     latest: dict[str, Snapshot] = {}
     for changed in poll(
         task_ids,
-        crew,
-        Patience(wait=wait, began_s=crew.now(), **patience),  # type: ignore[arg-type]
+        pool,
+        WaitPolicy(wait=wait, began_s=pool.now(), **policy),  # type: ignore[arg-type]
         note=(notes if notes is not None else []).append,
         jitter=lambda most_s: most_s,
     ):
@@ -122,23 +122,23 @@ down = ServiceUnavailable("connection refused")
 
 
 def test_a_plain_get_asks_once() -> None:
-    crew = Asked(in_order("RUNNING"))
-    assert follow(crew, "a", wait=False)["a"].exit_status(strict=False) is ExitStatus.RUNNING
-    assert crew.moments() == [0]
+    pool = Asked(in_order("RUNNING"))
+    assert follow(pool, "a", wait=False)["a"].exit_status(strict=False) is ExitStatus.RUNNING
+    assert pool.moments() == [0]
 
 
 @pytest.mark.parametrize("status", ["SUCCESSFUL", "FAILED", "WARNING", "PAUSED"])
 def test_a_wait_ends_with_the_first_status_that_is_not_running(status: str) -> None:
-    crew = Asked(in_order("RUNNING", "RUNNING", status))
-    found = wait(crew)["a"]
+    pool = Asked(in_order("RUNNING", "RUNNING", status))
+    found = wait(pool)["a"]
     assert found.task is not None
-    assert (found.task.status, len(crew.asked)) == (status, 3)
+    assert (found.task.status, len(pool.asked)) == (status, 3)
 
 
 def test_auto_polls_after_a_second_then_at_a_twentieth_of_the_time_waited_up_to_15_s() -> None:
-    crew = Asked(ends_after(3600))
-    wait(crew)
-    at = crew.moments()
+    pool = Asked(ends_after(3600))
+    wait(pool)
+    at = pool.moments()
     pauses = [round(later - sooner, 3) for sooner, later in pairwise(at)]
     assert pauses[:20] == [1.0] * 20
     assert all(
@@ -150,66 +150,66 @@ def test_auto_polls_after_a_second_then_at_a_twentieth_of_the_time_waited_up_to_
 
 @pytest.mark.parametrize("duration_s", [0.5, 5, 20, 21, 60, 600, 3600, 36_000])
 def test_an_end_is_seen_within_a_twentieth_of_the_duration_or_a_second(duration_s: float) -> None:
-    crew = Asked(ends_after(duration_s))
-    wait(crew)
-    assert crew.moments()[-1] - duration_s <= max(1.0, duration_s / 20) + 0.001
+    pool = Asked(ends_after(duration_s))
+    wait(pool)
+    assert pool.moments()[-1] - duration_s <= max(1.0, duration_s / 20) + 0.001
 
 
 def test_a_given_interval_is_kept() -> None:
-    crew = Asked(ends_after(100))
-    wait(crew, interval_s=30.0)
-    assert crew.moments() == [0, 30, 60, 90, 120]
+    pool = Asked(ends_after(100))
+    wait(pool, interval_s=30.0)
+    assert pool.moments() == [0, 30, 60, 90, 120]
 
 
 def test_before_the_first_good_answer_a_fault_is_retried_twice_within_two_seconds() -> None:
-    crew = Asked(in_order(down))
-    found = wait(crew)["a"]
+    pool = Asked(in_order(down))
+    found = wait(pool)["a"]
     assert found.error is down
-    assert crew.moments() == [0, 0.5, 2.0]
+    assert pool.moments() == [0, 0.5, 2.0]
 
 
 def test_a_plain_get_retries_too() -> None:
-    crew = Asked(in_order(down, down, "SUCCESSFUL"))
-    assert follow(crew, "a", wait=False)["a"].error is None
-    assert len(crew.asked) == 3
+    pool = Asked(in_order(down, down, "SUCCESSFUL"))
+    assert follow(pool, "a", wait=False)["a"].error is None
+    assert len(pool.asked) == 3
 
 
 @pytest.mark.parametrize(
     "error",
     [
         TaskNotFound("no such task"),
-        CredentialsRefused("no", stale=True),
-        SenselessAnswer("not JSON"),
-        SenselessAnswer("HTTP 404", transient=False),
+        AuthenticationError("no", stale=True),
+        InvalidResponse("not JSON"),
+        InvalidResponse("HTTP 404", transient=False),
         ServiceUnavailable("an untrusted certificate", permanent=True),
     ],
 )
 def test_what_asking_again_cannot_mend_is_asked_once(error: DlftaskError) -> None:
-    crew = Asked(in_order(error))
-    assert wait(crew)["a"].error is error
-    assert crew.moments() == [0]
+    pool = Asked(in_order(error))
+    assert wait(pool)["a"].error is error
+    assert pool.moments() == [0]
 
 
 def test_a_first_retry_after_is_obeyed_up_to_10_s() -> None:
-    crew = Asked(in_order(ServiceUnavailable("busy", retry_after_s=7.0), "SUCCESSFUL"))
-    wait(crew)
-    assert crew.moments() == [0, 7]
+    pool = Asked(in_order(ServiceUnavailable("busy", retry_after_s=7.0), "SUCCESSFUL"))
+    wait(pool)
+    assert pool.moments() == [0, 7]
 
 
 def test_a_longer_first_retry_after_ends_it_and_says_how_long() -> None:
-    crew = Asked(in_order(ServiceUnavailable("busy", retry_after_s=90.0)))
-    error = wait(crew)["a"].error
+    pool = Asked(in_order(ServiceUnavailable("busy", retry_after_s=90.0)))
+    error = wait(pool)["a"].error
     assert error is not None
     assert "1m30s" in str(error)
-    assert crew.moments() == [0]
+    assert pool.moments() == [0]
 
 
-@pytest.mark.parametrize("fault", [down, SenselessAnswer("HTML")])
+@pytest.mark.parametrize("fault", [down, InvalidResponse("HTML")])
 def test_after_the_first_good_answer_a_fault_is_a_poll_without_news(fault: DlftaskError) -> None:
     notes: list[str] = []
-    crew = Asked(in_order("RUNNING", fault, fault, "SUCCESSFUL"))
-    assert wait(crew, notes=notes)["a"].error is None
-    assert crew.moments() == [0, 1, 2, 3]
+    pool = Asked(in_order("RUNNING", fault, fault, "SUCCESSFUL"))
+    assert wait(pool, notes=notes)["a"].error is None
+    assert pool.moments() == [0, 1, 2, 3]
     assert len(notes) == 2
     assert fault.message in notes[0]
     assert "2s" in notes[1]
@@ -219,38 +219,38 @@ def test_after_the_first_good_answer_a_fault_is_a_poll_without_news(fault: Dlfta
     "error",
     [
         TaskNotFound("gone"),
-        CredentialsRefused("refused twice"),
-        SenselessAnswer("HTTP 404", transient=False),
+        AuthenticationError("refused twice"),
+        InvalidResponse("HTTP 404", transient=False),
     ],
 )
 def test_some_faults_are_final_in_the_middle_of_a_wait_too(error: DlftaskError) -> None:
-    crew = Asked(in_order("RUNNING", error))
-    assert wait(crew)["a"].error is error
+    pool = Asked(in_order("RUNNING", error))
+    assert wait(pool)["a"].error is error
 
 
 def test_what_is_wrong_with_the_configuration_ends_the_run() -> None:
-    crew = Asked(in_order("RUNNING", ConfigurationError("no such project")))
+    pool = Asked(in_order("RUNNING", ConfigurationError("no such project")))
     with pytest.raises(ConfigurationError):
-        wait(crew, "a", "b")
+        wait(pool, "a", "b")
 
 
 def test_an_outage_longer_than_the_limit_ends_the_wait() -> None:
-    crew = Asked(in_order("RUNNING", down))
-    found = wait(crew, max_outage_s=10.0)["a"]
+    pool = Asked(in_order("RUNNING", down))
+    found = wait(pool, max_outage_s=10.0)["a"]
     assert found.exit_status(strict=False) is ExitStatus.UNAVAILABLE
     assert found.result is None
-    assert crew.now() - 1000 == 11  # the first question without a good answer was asked at 1
+    assert pool.now() - 1000 == 11  # the first question without a good answer was asked at 1
 
 
 def test_an_outage_ends_the_wait_in_the_middle_of_a_request() -> None:
     def script(task_id: str, now: float) -> tuple[Outcome, float]:
         return (task(task_id, "RUNNING"), 0.0) if now == 1000 else (down, 9.0)
 
-    crew = Asked(script)
-    found = wait(crew, max_outage_s=12.0)["a"]
+    pool = Asked(script)
+    found = wait(pool, max_outage_s=12.0)["a"]
     assert found.exit_status(strict=False) is ExitStatus.UNAVAILABLE
-    assert crew.now() - 1000 == 13
-    assert not crew.under_way
+    assert pool.now() - 1000 == 13
+    assert not pool.under_way
 
 
 def test_the_first_question_without_an_answer_is_not_waited_for_beyond_the_limit() -> None:
@@ -258,19 +258,19 @@ def test_the_first_question_without_an_answer_is_not_waited_for_beyond_the_limit
         slow = task_id == "a" and now > 1000
         return (down if slow else task(task_id, "RUNNING"), 60.0 if slow else 0.0)
 
-    crew = Asked(script)
-    found = wait(crew, "a", "b", max_outage_s=12.0, timeout_s=20.0)
+    pool = Asked(script)
+    found = wait(pool, "a", "b", max_outage_s=12.0, timeout_s=20.0)
     assert found["a"].exit_status(strict=False) is ExitStatus.UNAVAILABLE
     assert "12s" in str(found["a"].error)
-    assert isinstance(found["b"].error, WaitTimedOut)
-    assert crew.moments("a") == [0, 1]
-    assert len(crew.moments("b")) == 20
+    assert isinstance(found["b"].error, WaitTimeout)
+    assert pool.moments("a") == [0, 1]
+    assert len(pool.moments("b")) == 20
 
 
 def test_a_single_lost_answer_ends_no_wait_however_long_the_interval() -> None:
-    crew = Asked(in_order("RUNNING", down, "SUCCESSFUL"))
-    assert wait(crew, interval_s=600.0, max_outage_s=300.0)["a"].error is None
-    assert crew.moments() == [0, 600, 750]
+    pool = Asked(in_order("RUNNING", down, "SUCCESSFUL"))
+    assert wait(pool, interval_s=600.0, max_outage_s=300.0)["a"].error is None
+    assert pool.moments() == [0, 600, 750]
 
 
 def test_retry_after_holds_back_its_own_task_only() -> None:
@@ -281,33 +281,33 @@ def test_retry_after_holds_back_its_own_task_only() -> None:
             return busy, 0.0
         return task(task_id, "RUNNING" if now < 1030 else "SUCCESSFUL"), 0.0
 
-    crew = Asked(script)
-    wait(crew, "a", "b")
-    assert crew.moments("a")[:3] == [0, 1, 21]
-    assert crew.moments("b")[:4] == [0, 1, 2, 3]
+    pool = Asked(script)
+    wait(pool, "a", "b")
+    assert pool.moments("a")[:3] == [0, 1, 21]
+    assert pool.moments("b")[:4] == [0, 1, 2, 3]
 
 
 def test_retry_after_goes_past_neither_the_timeout_nor_the_longest_outage() -> None:
     busy = ServiceUnavailable("busy", retry_after_s=3600.0)
-    crew = Asked(in_order("RUNNING", busy))
-    assert isinstance(wait(crew, timeout_s=5.0)["a"].error, WaitTimedOut)
-    assert crew.now() - 1000 == 5
-    crew = Asked(in_order("RUNNING", busy))
-    assert isinstance(wait(crew, max_outage_s=30.0)["a"].error, ServiceUnavailable)
-    assert crew.now() - 1000 == 31
+    pool = Asked(in_order("RUNNING", busy))
+    assert isinstance(wait(pool, timeout_s=5.0)["a"].error, WaitTimeout)
+    assert pool.now() - 1000 == 5
+    pool = Asked(in_order("RUNNING", busy))
+    assert isinstance(wait(pool, max_outage_s=30.0)["a"].error, ServiceUnavailable)
+    assert pool.now() - 1000 == 31
 
 
 def test_the_timeout_ends_a_wait_that_never_had_an_answer() -> None:
-    crew = Asked(lambda _id, _now: (down, 1e9))
-    found = wait(crew, "a", "b", timeout_s=4.0)
-    assert {type(s.error) for s in found.values()} == {WaitTimedOut}
-    assert crew.now() - 1000 == 4
+    pool = Asked(lambda _id, _now: (down, 1e9))
+    found = wait(pool, "a", "b", timeout_s=4.0)
+    assert {type(s.error) for s in found.values()} == {WaitTimeout}
+    assert pool.now() - 1000 == 4
 
 
 def test_after_a_timeout_the_last_state_is_the_result() -> None:
     found = wait(Asked(in_order("RUNNING")), timeout_s=4.5)["a"]
     assert found.result is not None
-    assert found.exit_status(strict=False) is ExitStatus.TIMED_OUT
+    assert found.exit_status(strict=False) is ExitStatus.TIMEOUT
 
 
 def test_a_failed_task_does_not_end_the_others_wait() -> None:
@@ -328,14 +328,14 @@ def test_a_dead_task_delays_no_other_while_fewer_than_all_hang() -> None:
             return down, 15.0
         return task(task_id, "RUNNING" if now < 1010 else "SUCCESSFUL"), 0.0
 
-    crew = Asked(script, size=4)
-    wait(crew, "dead1", "dead2", "dead3", "alive")
-    assert crew.moments("alive") == list(range(11))
+    pool = Asked(script, size=4)
+    wait(pool, "dead1", "dead2", "dead3", "alive")
+    assert pool.moments("alive") == list(range(11))
 
 
 def test_a_thousand_tasks_keep_to_the_requests_under_way_at_once() -> None:
-    crew = Asked(ends_after(30, takes_s=0.1), size=8)
-    found = wait(crew, *(f"t{n}" for n in range(1000)))
+    pool = Asked(ends_after(30, takes_s=0.1), size=8)
+    found = wait(pool, *(f"t{n}" for n in range(1000)))
     assert len(found) == 1000
     assert {s.exit_status(strict=False) for s in found.values()} == {ExitStatus.SUCCESS}
 
@@ -353,14 +353,14 @@ def test_an_outage_is_told_once_for_all_tasks_together() -> None:
 
 
 def test_an_unchanged_answer_is_no_news() -> None:
-    crew = Asked(in_order("RUNNING", "RUNNING", "RUNNING", "SUCCESSFUL"))
-    news = [c for c in poll(["a"], crew, Patience(wait=True)) if c]
+    pool = Asked(in_order("RUNNING", "RUNNING", "RUNNING", "SUCCESSFUL"))
+    news = [c for c in poll(["a"], pool, WaitPolicy(wait=True)) if c]
     assert len(news) == 2
 
 
 def test_somebody_gets_to_look_at_least_once_a_tick() -> None:
-    crew = Asked(in_order("RUNNING", "SUCCESSFUL", takes_s=10.0))
-    looks = list(poll(["a"], crew, Patience(wait=True), tick_s=1.0))
+    pool = Asked(in_order("RUNNING", "SUCCESSFUL", takes_s=10.0))
+    looks = list(poll(["a"], pool, WaitPolicy(wait=True), tick_s=1.0))
     assert len(looks) >= 20
 
 
@@ -383,10 +383,10 @@ def test_of_several_tasks_the_gravest_counts(earned: list[int], status: int) -> 
         1: Snapshot("t", task("t", "FAILED")),
         3: Snapshot("t", task("t", "RUNNING")),
         4: Snapshot("t", error=TaskNotFound("")),
-        5: Snapshot("t", error=CredentialsRefused("")),
+        5: Snapshot("t", error=AuthenticationError("")),
         6: Snapshot("t", error=ServiceUnavailable("")),
         7: Snapshot("t", task("t", "PAUSED")),
-        124: Snapshot("t", error=WaitTimedOut("")),
+        124: Snapshot("t", error=WaitTimeout("")),
     }
     assert overall_status([made[n] for n in reversed(earned)], strict=False) == status
 

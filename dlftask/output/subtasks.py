@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Mapping
 
 from dlftask.durations import format_duration
-from dlftask.errors import WaitTimedOut
+from dlftask.errors import WaitTimeout
 from dlftask.output.text import status_word
-from dlftask.snapshot import Snapshot
 from dlftask.task import Status, Subtask, Task
+from dlftask.waiting.snapshot import Snapshot
 
 _DONE = (Status.SUCCESSFUL, Status.WARNING, Status.FAILED)
 _FIRST = (Status.FAILED, Status.RUNNING, Status.WARNING)
@@ -62,10 +62,10 @@ def known_state(task: Task | None) -> str:
 def loss_text(snapshot: Snapshot) -> str | None:
     """``task ID: the task does not exist``: why nothing more is asked; ``None`` where it is not so.
 
-    Said while other tasks are still waited for: a log is to show it when it happens.
+    ErrorDetails while other tasks are still waited for: a log is to show it when it happens.
     """
     error = snapshot.error
-    if error is None or isinstance(error, WaitTimedOut):
+    if error is None or isinstance(error, WaitTimeout):
         return None
     return f"task {snapshot.task_id}: {error}"
 
