@@ -22,7 +22,7 @@ from dlftask.settings import load_settings
 from dlftask.simulator import Simulator
 from dlftask.simulator.__main__ import _parser
 from dlftask.simulator.faults import read_scenario
-from dlftask.waiting.scheduler import WaitPolicy
+from dlftask.waiting.policy import WaitPolicy
 from tests.test_credentials import PRECEDENCE
 
 ROOT = Path(__file__).parents[1]

@@ -16,7 +16,8 @@ from dlftask.output.progress import Progress
 from dlftask.output.view import View
 from dlftask.simulator import Fault, Simulator
 from dlftask.streams import Streams
-from dlftask.waiting.scheduler import WaitPolicy, poll
+from dlftask.waiting.policy import WaitPolicy
+from dlftask.waiting.scheduler import poll
 from tests.cli import run_dlftask
 from tests.running import Running, black_hole
 from tests.test_scheduler import Asked, ends_after
@@ -47,16 +48,16 @@ def test_a_wait_outlives_the_service(simulator: Simulator, command: list[str]) -
     with Running(*command, "--interval", "100ms", task_id, env=environ) as run:
         run.until(lambda: "RUNNING" in run.stdout + run.stderr)
         simulator.stop()
-        run.until(lambda: "no news" in run.stderr)
+        run.until(lambda: "retrying for up to" in run.stderr)
         time.sleep(0.5)
         simulator.start()
         assert run.process.wait(20) == 0
         assert "SUCCESSFUL" in run.stdout
         lines = run.stderr.splitlines()
         assert all(line.startswith("dlftask: ") for line in lines)
-        assert sum("no news" in line for line in lines) == 1
-        (over,) = [line for line in lines if "news again" in line]
-        assert re.search(r"outage of [0-9.]+m?s$", over)
+        assert sum("retrying for up to" in line for line in lines) == 1
+        (over,) = [line for line in lines if "the service is back" in line]
+        assert re.search(r"after [0-9.]+m?s$", over)
 
 
 def test_an_outage_is_said_once_for_many_tasks_and_not_at_all_when_quiet(
@@ -66,9 +67,9 @@ def test_an_outage_is_said_once_for_many_tasks_and_not_at_all_when_quiet(
     simulator.set_faults(Fault(status=503, after=5, count=15))
     finished = run_dlftask("watch", "--interval", "200ms", *ids, env=simulator.environment())
     assert finished.returncode == 0
-    assert finished.stderr.count("no news") == 1
+    assert finished.stderr.count("retrying for up to") == 1
     assert "HTTP 503" in finished.stderr
-    assert finished.stderr.count("news again") == 1
+    assert finished.stderr.count("the service is back") == 1
 
     ids = [simulator.start_import() for _ in range(5)]
     simulator.set_faults(Fault(status=503, after=5, count=15))
@@ -234,7 +235,7 @@ def test_a_token_file_is_read_again_in_the_middle_of_a_wait(
         simulator.expire_token("the-next-token")
         assert run.process.wait(20) == 0
         assert "SUCCESSFUL" in run.stdout
-        assert "no news" not in run.stderr
+        assert "retrying for up to" not in run.stderr
     assert {r.headers["X-Auth-Token"] for r in simulator.requests} > {"the-next-token"}
 
 
@@ -327,8 +328,8 @@ def test_a_metadata_service_that_is_down_is_an_outage_like_any_other(
         simulator.set_faults(Fault(status=500, path="/openstack/*", count=3))
         simulator.expire_temporary_keys()
         assert run.process.wait(20) == 0
-        assert run.stderr.count("no news") == 1
-        assert run.stderr.count("news again") == 1
+        assert run.stderr.count("retrying for up to") == 1
+        assert run.stderr.count("the service is back") == 1
 
 
 # What is seen of a wait

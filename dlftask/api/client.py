@@ -26,7 +26,8 @@ from dlftask.errors import AuthenticationError, ConfigurationError
 from dlftask.settings import Settings, load_settings
 from dlftask.task import Task
 from dlftask.task_ids import check_task_id
-from dlftask.waiting.scheduler import WaitPolicy, poll
+from dlftask.waiting.policy import WaitPolicy
+from dlftask.waiting.scheduler import poll
 from dlftask.waiting.snapshot import Snapshot
 from dlftask.waiting.workers import WorkerPool
 
