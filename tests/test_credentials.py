@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from dlftask.api.responses import Response
-from dlftask.auth.credentials import Credentials, find_credentials, read_sdk_file
+from dlftask.auth.credentials import Credentials, Source, find_credentials, read_sdk_file
 from dlftask.auth.tokens import read_token_file
 from dlftask.errors import ConfigurationError
 from dlftask.profiles import Profile, read_profile
@@ -292,14 +292,14 @@ def test_what_stands_in_a_file_is_read_again(
     refused = credentials.auth("p")
     rewrite(machine)
     assert credentials.auth("p") is refused
-    assert credentials.renew(refused)
+    assert credentials.refresh(refused)
     assert sent(credentials) == "fresh"
 
 
 def test_a_variable_cannot_be_read_again(machine: Machine) -> None:
     machine.set({"DLFTASK_TOKEN": "t"})
     credentials = machine.find()
-    assert not credentials.renew(credentials.auth(None))
+    assert not credentials.refresh(credentials.auth(None))
 
 
 def test_a_file_in_the_middle_of_being_written_leaves_the_old_token(machine: Machine) -> None:
@@ -309,25 +309,31 @@ def test_a_file_in_the_middle_of_being_written_leaves_the_old_token(machine: Mac
     assert token_file is not None
     for spoil in (lambda: token_file.write_text(""), token_file.unlink):
         spoil()
-        assert credentials.renew(credentials.auth(None))
+        assert credentials.refresh(credentials.auth(None))
         assert sent(credentials) == "t-option"
 
 
 def test_of_many_threads_refused_at_once_one_reads_again() -> None:
     reads: list[int] = []
-    credentials = Credentials(lambda: f"t{len(reads)}", source="x", forget=lambda: reads.append(1))
+
+    def read() -> tuple[str, float]:
+        reads.append(1)
+        return f"t{len(reads)}", float("inf")
+
+    source = Source("x", "token", read, reload=lambda: source)
+    credentials = Credentials(source)
     refused = credentials.auth("p")
     barrier = Barrier(8)
 
     def renew() -> bool:
         barrier.wait(timeout=5)
-        return credentials.renew(refused)
+        return credentials.refresh(refused)
 
     with ThreadPoolExecutor(8) as pool:
         told = [done.result() for done in [pool.submit(renew) for _ in range(8)]]
     assert told == [True] * 8
-    assert len(reads) == 1
-    assert sent(credentials) == "t1"
+    assert sent(credentials) == "t2"
+    assert len(reads) == 2
 
 
 def test_no_secret_is_in_a_repr(machine: Machine) -> None:

@@ -295,7 +295,8 @@ class _Wait:
             return
         wanted_s = _retry_after_s(error)
         if wanted_s > LONGEST_FIRST_RETRY_AFTER_S:
-            self.end(_too_long(error, wanted_s))
+            wanted = _limit_text(wanted_s)
+            self.end(error.with_context(f"not retried, for the service asks to wait {wanted}"))
             return
         self.due_s = now_s + max(self._jitter(RETRY_PAUSES_S[self._failures]), wanted_s)
         self._failures += 1
@@ -387,17 +388,6 @@ def _transient(error: DlftaskError) -> bool:
 def _retry_after_s(error: DlftaskError) -> float:
     wanted_s = error.retry_after_s if isinstance(error, ServiceUnavailable) else None
     return wanted_s or 0.0
-
-
-def _too_long(error: DlftaskError, wanted_s: float) -> ServiceUnavailable:
-    return ServiceUnavailable(
-        f"{error.message}, and asks to wait {_limit_text(wanted_s)} before a retry",
-        code=error.code,
-        service_message=error.service_message,
-        http_status=error.http_status,
-        request_id=error.request_id,
-        hint=error.hint,
-    )
 
 
 def _limit_text(seconds: float) -> str:
