@@ -381,6 +381,24 @@ def test_a_snapshot_says_since_when_an_outage_lasts_only_during_one() -> None:
     seen = [snapshot for changed in poll(["a"], pool, policy) for snapshot in changed]
     assert [(s.outage, s.outage_since) for s in seen[:2]] == [(None, None), (down, 1001.25)]
     assert seen[-1].outage_since is None
+    hanging = Asked(lambda i, now: (task(i, "RUNNING"), 0.0 if now == 1000 else 60.0))
+    assert wait(hanging, timeout_s=5.0)["a"].outage_since is None
+
+
+class Undroppable(Asked):
+    def drop(self, task_id: str) -> None:
+        """The answer comes all the same."""
+
+
+def test_an_answer_that_comes_too_late_is_ignored() -> None:
+    def script(task_id: str, now: float) -> tuple[Outcome, float]:
+        slow = task_id == "a" and now > 1000
+        done = task_id == "b" and now > 1030
+        return task(task_id, "SUCCESSFUL" if slow or done else "RUNNING"), 20.0 if slow else 0.0
+
+    found = wait(Undroppable(script), "a", "b", max_outage_s=10.0)
+    assert found["a"].exit_status(strict=False) is ExitStatus.UNAVAILABLE
+    assert found["b"].exit_status(strict=False) is ExitStatus.SUCCESS
 
 
 # A process that was stopped
@@ -416,6 +434,13 @@ def test_after_a_stop_in_an_outage_a_request_is_sent_before_the_wait_is_given_up
     )
     found = wait(pool, max_outage_s=3.0, timeout_s=120.0)["a"]
     assert isinstance(found.error, WaitTimeout)
+
+
+def test_an_outage_is_said_without_the_time_in_which_the_process_was_stopped() -> None:
+    notes: list[str] = []
+    pool = Asked(in_order("RUNNING", down, down, "SUCCESSFUL"), stops={2.2: 100.0})
+    wait(pool, notes=notes)
+    assert notes[-1].endswith(" 0ms")
 
 
 def test_a_stop_saves_no_wait_from_a_service_that_is_really_down() -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -92,6 +93,22 @@ def test_an_outage_too_long_ends_the_wait_in_the_middle_of_a_request_too(fault: 
     assert sum(line.startswith("dlftask: error: ") for line in lines) == 1
     assert any(line.startswith(f"dlftask: task {task_id}: RUNNING") for line in lines)
     assert lines[-1].endswith(f"dlftask get --wait --max-outage 1s --output json {task_id}")
+
+
+@pytest.mark.parametrize("command", [["watch"], ["get", "--wait"]], ids=" ".join)
+def test_a_process_that_was_stopped_longer_than_the_longest_outage_goes_on(
+    simulator: Simulator, command: list[str]
+) -> None:
+    task_id = simulator.start_import()
+    simulator.set_faults(Fault(delay_s=0.3, after=1, count=1))
+    args = [*command, "--interval", "100ms", "--max-outage", "1s", task_id]
+    with Running(*args, env=simulator.environment()) as run:
+        run.until(lambda: len(simulator.requests) >= 2)
+        run.process.send_signal(signal.SIGSTOP)
+        time.sleep(2.5)
+        run.process.send_signal(signal.SIGCONT)
+        assert run.process.wait(20) == 0
+        assert "retrying for up to" not in run.stderr
 
 
 def test_of_several_tasks_the_others_results_are_printed(simulator: Simulator) -> None:
