@@ -29,7 +29,7 @@ def remember(task_ids: Sequence[str], *, environ: Mapping[str, str], home: Path)
 
 
 def _read(recent: Path) -> list[str]:
-    """The IDs in a regular file, or in a large one's first part; anything else holds none."""
+    """The IDs in a regular file, of a large one those at its beginning; else none."""
     try:
         if not is_regular(recent):
             return []
