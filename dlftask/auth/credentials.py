@@ -144,16 +144,17 @@ class Credentials:
 
     def _load(self) -> "Secret":
         now_s = self._now()
-        if self._secret is not None and now_s < self._refresh_s:
-            return self._secret
+        current = self._secret  # a refusal may take it away at any moment
+        if current is not None and now_s < self._refresh_s:
+            return current
         if self._failure is not None and 0 <= now_s - self._failed_s < _REFUSAL_COUNTS_S:
             raise self._failure
         try:
             secret, self._expires_s = self._read()
         except DlftaskError as error:
-            if self._secret is not None and now_s < self._expires_s:
+            if current is not None and now_s < self._expires_s:
                 self._refresh_s = now_s + _RETRY_S
-                return self._secret
+                return current
             if isinstance(error, AuthenticationError):
                 self._failure, self._failed_s = error, now_s
             raise
