@@ -295,7 +295,7 @@ class _Wait:
             return
         wanted_s = _retry_after_s(error)
         if wanted_s > LONGEST_FIRST_RETRY_AFTER_S:
-            wanted = _limit_text(wanted_s)
+            wanted = format_duration(wanted_s)
             self.end(error.with_context(f"not retried, for the service asks to wait {wanted}"))
             return
         self.due_s = now_s + max(self._jitter(RETRY_PAUSES_S[self._failures]), wanted_s)
