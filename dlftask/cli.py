@@ -434,7 +434,8 @@ def run_command_line(arguments: list[str], *, began_s: float) -> int:
 def _run(ctx: typer.Context, arguments: list[str], options: dict[str, Any]) -> None:
     """From the words of a command to its exit status."""
     from dlftask.settings import load_settings
-    from dlftask.task_ids import read_input, read_task_ids
+    from dlftask.streams import read_input
+    from dlftask.task_ids import read_task_ids
 
     name, began_s = str(ctx.info_name), float(ctx.obj)
     words = [word for key, value in options.items() for word in _words(key, value)]

@@ -1,10 +1,6 @@
 """One run of a command: ask or wait, show it, print the result, earn an exit status."""
 
-import gc
-import os
 import shlex
-import signal
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from typing import TYPE_CHECKING, NamedTuple
@@ -24,7 +20,7 @@ from dlftask.output.result import print_result
 from dlftask.output.subtasks import known_state
 from dlftask.output.text import escape_controls
 from dlftask.settings import Settings
-from dlftask.signals import handed_back_on_signals
+from dlftask.signals import cancel_end, end_stuck_process, terminal_restored
 from dlftask.streams import Streams
 from dlftask.waiting.policy import WaitPolicy
 from dlftask.waiting.snapshot import Snapshot, overall_status
@@ -32,6 +28,10 @@ from dlftask.waiting.snapshot import Snapshot, overall_status
 if TYPE_CHECKING:
     from dlftask.output.data import Query
     from dlftask.output.view import View
+
+
+_LATE_S = 0.3
+"""After ``--timeout``, how long a write may hang before it is looked at."""
 
 
 class Command(NamedTuple):
@@ -62,6 +62,7 @@ def run(command: Command, settings: Settings, streams: Streams) -> ExitStatus:
     Raises ``ConfigurationError``, ``OutputFailed``, ``BrokenOutput`` and ``Interrupted``: those are
     about the run. What goes wrong with a task is said here.
     """
+    _end_stuck_writes(command, settings)
     query = None
     if settings.query is not None:
         from dlftask.output.data import compile_query
@@ -76,15 +77,25 @@ def run(command: Command, settings: Settings, streams: Streams) -> ExitStatus:
             remember(task_ids, environ=settings.environ, home=settings.home)
         command = command._replace(task_ids=task_ids)
         drawn = _draws(command, settings, streams)
-        with handed_back_on_signals() if drawn else nullcontext():
+        kept = terminal_restored(b"\r\x1b[J\x1b[?7h\x1b[?25h", lambda: None)
+        with kept if drawn else nullcontext():
             snapshots = _follow(client, command, streams, query)
     settings = client.settings
+    cancel_end()  # the printing of a result is never cut short
     print_result(snapshots, settings, streams, watched=command.watches, query=query)
+    _end_stuck_writes(command, settings)
     write_errors(snapshots, streams)
     if settings.wait and not settings.quiet:
         ended_early = [snapshot for snapshot in snapshots if _ended_early(snapshot)]
         _say_unfinished(ended_early, command, settings, streams)
     return overall_status(snapshots, strict=settings.strict)
+
+
+def _end_stuck_writes(command: Command, settings: Settings) -> None:
+    """Let a stream that nobody reads hold up the end for a moment at most."""
+    if settings.timeout_s is not None:
+        until_s = command.began_s + settings.timeout_s
+        end_stuck_process(until_s + _LATE_S, ExitStatus.TIMEOUT, writing_only=True)
 
 
 @contextmanager
@@ -130,14 +141,6 @@ def _follow(
         timeout_s=settings.timeout_s,
         began_s=command.began_s,
     )
-    if settings.wait or len(command.task_ids) > 1:
-        # What was imported stays; what each question leaves behind does not.
-        gc.freeze()
-        gc.enable()
-    if settings.timeout_s is not None:
-        # A stream that nobody reads holds up whoever writes to it, and would hold up the time-out.
-        signal.signal(signal.SIGALRM, lambda *_: os._exit(ExitStatus.TIMEOUT))
-        signal.setitimer(signal.ITIMER_REAL, max(0.0, policy.until_s - time.monotonic()) + 0.9)
     view: View = _NoView()
     snapshots = {task_id: Snapshot(task_id) for task_id in command.task_ids}
     try:
@@ -161,7 +164,6 @@ def _follow(
         raise
     finally:
         view.close()
-    signal.setitimer(signal.ITIMER_REAL, 0.0)
     return list(snapshots.values())
 
 

@@ -20,18 +20,47 @@ def expanded(text: str) -> Path:
 
 def find_home(environ: Mapping[str, str]) -> Path:
     """The user's home folder; where there is none, a path below which nothing can be."""
-    if environ.get("HOME"):
-        return Path(environ["HOME"])
+    named = environ.get("USERPROFILE" if sys.platform == "win32" else "HOME")
+    if named:
+        return Path(named)
     try:
         return Path.home()
     except RuntimeError:
         return Path(os.devnull)
 
 
-def user_folder(variable: str, below_home: str, environ: Mapping[str, str], home: Path) -> Path:
-    """A folder by the XDG base directory rules: a relative path in the variable does not count."""
-    named = Path(environ.get(variable) or "")
-    return named if named.is_absolute() else home / below_home
+def config_folder(environ: Mapping[str, str], home: Path) -> Path:
+    """The folder of the user's configuration files."""
+    if sys.platform == "win32":
+        return _user_folder(environ.get("APPDATA"), home / "AppData" / "Roaming")
+    return _user_folder(environ.get("XDG_CONFIG_HOME"), home / ".config")
+
+
+def state_folder(environ: Mapping[str, str], home: Path) -> Path:
+    """The folder of what programs remember for the user."""
+    if sys.platform == "win32":
+        return _user_folder(environ.get("LOCALAPPDATA"), home / "AppData" / "Local")
+    return _user_folder(environ.get("XDG_STATE_HOME"), home / ".local" / "state")
+
+
+def _user_folder(named: str | None, default: Path) -> Path:
+    # By the XDG base directory rules a relative path does not count.
+    path = Path(named or "")
+    return path if path.is_absolute() else default
+
+
+def others_can_read(path: Path) -> str | None:
+    """A warning about a file with a secret that the group or others can read."""
+    if sys.platform == "win32":  # its file modes do not tell
+        return None
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return None
+    # A pipe or a device, such as <(…) of a shell, is not kept anywhere.
+    if stat.S_ISREG(mode) and mode & (stat.S_IRGRP | stat.S_IROTH):
+        return f"{path} holds a secret and others can read it: chmod 600 {path}"
+    return None
 
 
 def read_file(path: Path, *, limit: int, until_s: float | None = None) -> bytes:

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from dlftask.files import is_regular, user_folder
+from dlftask.files import is_regular, state_folder
 
 KEPT = 100
 _MOST_BYTES = 64 * 1024
@@ -20,7 +20,7 @@ def remember(task_ids: Sequence[str], *, environ: Mapping[str, str], home: Path)
     """
     if environ.get("DLFTASK_NO_HISTORY"):
         return
-    recent = user_folder("XDG_STATE_HOME", ".local/state", environ, home) / "dlftask" / "recent"
+    recent = state_folder(environ, home) / "dlftask" / "recent"
     newest = list(reversed(task_ids[-KEPT:]))
     try:
         _write(recent, list(dict.fromkeys([*newest, *_read(recent)]))[:KEPT])

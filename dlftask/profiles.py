@@ -1,13 +1,12 @@
 """Profiles: the tables of the configuration file."""
 
-import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from dlftask.errors import ConfigurationError
-from dlftask.files import can_exist, read_file
+from dlftask.files import can_exist, others_can_read, read_file
 
 _LARGEST_FILE = 1024 * 1024
 SECRET_KEYS = ("token", "ak", "sk", "security_token")
@@ -58,18 +57,6 @@ def read_table(path: Path, name: str) -> Mapping[str, object]:
     """A table as it is now, unchecked: what a renewal reads. Raises ``ConfigurationError``."""
     table = _read_file(path, named=True)[0].get(name)
     return table if isinstance(table, dict) else {}
-
-
-def others_can_read(path: Path) -> str | None:
-    """A warning about a file with a secret that the group or others can read."""
-    try:
-        mode = path.stat().st_mode
-    except OSError:
-        return None
-    # A pipe or a device, such as <(…) of a shell, is not kept anywhere.
-    if stat.S_ISREG(mode) and mode & (stat.S_IRGRP | stat.S_IROTH):
-        return f"{path} holds a secret and others can read it: chmod 600 {path}"
-    return None
 
 
 def _read_file(path: Path, *, named: bool) -> tuple[dict[str, Any], tuple[str, ...]]:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from dlftask.durations import check_seconds, parse_duration
 from dlftask.errors import ConfigurationError
-from dlftask.files import expanded, find_home, user_folder
+from dlftask.files import config_folder, expanded, find_home
 from dlftask.profiles import SECRET_KEYS, Profile, read_profile
 
 OUTPUTS = ("tree", "json", "jsonl", "tsv", "junit")
@@ -278,7 +278,7 @@ def _no_profile() -> Profile:
 
 def _find_profile(named: object, environ: Mapping[str, str], home: Path) -> Profile:
     config = environ.get("DLFTASK_CONFIG")
-    folder = user_folder("XDG_CONFIG_HOME", ".config", environ, home)
+    folder = config_folder(environ, home)
     name = str(named) if named is not None else environ.get("DLFTASK_PROFILE")
     try:
         path = expanded(config) if config else folder / "dlftask" / "config.toml"

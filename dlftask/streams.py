@@ -1,21 +1,26 @@
-"""Standard output and error: what they are, and writing to them without losing anything."""
+"""Standard input, output and error: what they are, reading and writing without losing anything."""
 
 import os
-import select
+import stat
 import sys
+import time
 from collections.abc import Mapping
 from typing import TextIO
 
-from dlftask.errors import BrokenOutput, OutputFailed
+from dlftask import signals
+from dlftask.errors import BrokenOutput, ConfigurationError, OutputFailed, WaitTimeout
 
 _UNICODE_PROBE = "✓✗●├└│"
+_MAX_INPUT = 16 * 1024 * 1024
+_FILE_CHUNK = 1024 * 1024
+_LOOK_S = 0.2
 
 
 class Streams:
     """The two output streams of a run, replaced as one in a test.
 
     ``color`` is ``always``, ``never`` or ``auto``, which is for a terminal that is not dumb;
-    ``None``, where nobody has said any, follows ``NO_COLOR`` and ``FORCE_COLOR`` first.
+    ``None``, where nobody chose, follows ``NO_COLOR`` and ``FORCE_COLOR`` first.
     """
 
     def __init__(
@@ -30,11 +35,16 @@ class Streams:
         self._out = stdout if stdout is not None else sys.stdout
         self._err = stderr if stderr is not None else sys.stderr
         self._environ = environ
-        self._color = color
         self.out_is_terminal = _is_terminal(self._out)
         self.err_is_terminal = _is_terminal(self._err)
         self.out_encoding = _encoding(self._out)
         self.err_encoding = _encoding(self._err)
+        self.can_redraw = self._understands_escapes(self._out)
+        """Whether standard output is a terminal that can be drawn on in place."""
+        self.color = self._colored(color, terminal=self.can_redraw)
+        """Whether standard output gets colours."""
+        self.err_color = self._colored(color, terminal=self._understands_escapes(self._err))
+        """Whether standard error gets colours."""
 
     @property
     def dumb(self) -> bool:
@@ -42,28 +52,12 @@ class Streams:
         return self._environ.get("TERM", "") in ("dumb", "unknown")
 
     @property
-    def can_redraw(self) -> bool:
-        """Whether standard output is a terminal that can be drawn on in place."""
-        return self.out_is_terminal and not self.dumb
-
-    @property
     def unicode(self) -> bool:
         """Whether standard output's encoding has the symbols and lines of a tree."""
         return can_encode(_UNICODE_PROBE, self.out_encoding)
 
-    @property
-    def color(self) -> bool:
-        """Whether standard output gets colours."""
-        if self._color is None and self._environ.get("NO_COLOR"):
-            return False
-        if self._color is None and self._environ.get("FORCE_COLOR"):
-            return self._environ["FORCE_COLOR"] not in ("0", "false")
-        if self._color in (None, "auto"):
-            return self.can_redraw
-        return self._color == "always"
-
     def size(self) -> tuple[int, int]:
-        """Columns and rows of the terminal, asked afresh; 80 by 24 where nobody says."""
+        """Columns and rows of the terminal now; 80 by 24 where it is unknown."""
         for stream in (self._out, self._err):
             try:
                 columns, rows = os.get_terminal_size(stream.fileno())
@@ -73,32 +67,31 @@ class Streams:
                 return columns, rows
         return 80, 24
 
-    def write(self, text: str) -> None:
-        r"""Write to standard output and flush, in its own encoding; what it lacks as ``\uXXXX``.
+    def write(self, text: str, *, until_s: float | None = None) -> None:
+        r"""Write to standard output, in its own encoding; what it lacks as ``\uXXXX``.
 
+        With ``until_s``, a moment (monotonic), lines that are not taken by then are dropped whole.
         Raises ``BrokenOutput`` and ``OutputFailed``.
         """
-        self._write(text.encode(self.out_encoding, "backslashreplace"))
+        self._write(text.encode(self.out_encoding, "backslashreplace"), until_s)
 
-    def write_utf8(self, text: str) -> None:
-        """Write data to standard output and flush, in UTF-8 whatever the locale's encoding.
+    def write_utf8(self, text: str, *, until_s: float | None = None) -> None:
+        """Write data to standard output in UTF-8, whatever the locale's encoding; as ``write``.
 
         Not on a terminal of another encoding: to that, a byte of UTF-8 can be a control character.
         """
         encoding = self.out_encoding if self.out_is_terminal else "utf-8"
-        self._write(text.encode(encoding, "backslashreplace"))
+        self._write(text.encode(encoding, "backslashreplace"), until_s)
 
     def check_reader(self) -> None:
         """Raise ``BrokenOutput`` where nobody reads standard output any more, nothing written."""
         if self._out is None or self.out_is_terminal:
             return
-        poll = select.poll()
-        poll.register(self._out.fileno(), 0)
-        if any(event & select.POLLERR for _, event in poll.poll(0)):
-            raise BrokenOutput("the reader of the output went away")
+        if signals.is_broken_pipe(self._out.fileno()):
+            raise BrokenOutput("the output was closed early")
 
     def log(self, text: str) -> None:
-        """Write one line to standard error. What cannot be said is no reason to fail."""
+        """Write one line to standard error. A failure to do so is ignored."""
         self.log_raw(text + "\n")
 
     def log_raw(self, text: str) -> None:
@@ -106,22 +99,88 @@ class Streams:
         if self._err is None:
             return
         try:
-            self._err.buffer.write(text.encode(self.err_encoding, "backslashreplace"))
-            self._err.buffer.flush()
+            _put(self._err, text.encode(self.err_encoding, "backslashreplace"), None)
         except (OSError, ValueError):
             return
 
-    def _write(self, data: bytes) -> None:
+    def _write(self, data: bytes, until_s: float | None) -> None:
         if self._out is None:
             raise OutputFailed("the output could not be written: standard output is closed")
         try:
-            self._out.buffer.write(data)
-            self._out.buffer.flush()
+            _put(self._out, data, until_s)
         except BrokenPipeError:
-            raise BrokenOutput("the reader of the output went away") from None
+            raise BrokenOutput("the output was closed early") from None
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
             raise OutputFailed(f"the output could not be written: {reason}") from None
+
+    def _understands_escapes(self, stream: TextIO | None) -> bool:
+        terminal = _is_terminal(stream) and not self.dumb
+        return terminal and stream is not None and signals.enable_vt(stream.fileno())
+
+    def _colored(self, chosen: str | None, *, terminal: bool) -> bool:
+        if chosen is None and self._environ.get("NO_COLOR"):
+            return False
+        if chosen is None and self._environ.get("FORCE_COLOR"):
+            return self._environ["FORCE_COLOR"] not in ("0", "false")
+        return terminal if chosen in (None, "auto") else chosen == "always"
+
+
+def _put(stream: TextIO, data: bytes, until_s: float | None) -> None:
+    """Write all of the data, however little the stream takes at a time.
+
+    Python's own buffer loses data where a raw write is short, or the stream is not blocking.
+    """
+    raw = getattr(stream.buffer, "raw", stream.buffer)
+    descriptor, chunk = _ready_by(stream)
+    position = 0
+    while position < len(data):
+        end = position + chunk
+        if end < len(data):  # whole lines, where one is short enough
+            end = data.rfind(b"\n", position, end) + 1 or end
+        signals.MainThread.write = object()
+        try:
+            while descriptor is not None and not signals.wait_writable(descriptor, _LOOK_S):
+                between_lines = position == 0 or data[position - 1 : position] == b"\n"
+                if until_s is not None and time.monotonic() >= until_s and between_lines:
+                    return
+            # None: not blocking, and full.
+            written = raw.write(data[position:end])
+            if written is None:
+                time.sleep(0.01)
+            position += written or 0
+        finally:
+            signals.MainThread.write = None
+
+
+def _ready_by(stream: TextIO) -> tuple[int | None, int]:
+    """The descriptor to wait for before each write, and how much a write may take then."""
+    try:
+        descriptor = stream.fileno()
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return None, _FILE_CHUNK
+    except ValueError:  # no file at all
+        return None, _FILE_CHUNK
+    return descriptor, signals.PIPE_CHUNK
+
+
+def read_input(until_s: float) -> bytes:
+    """Standard input to its end; ``until_s`` is the moment (monotonic) at which time is up.
+
+    Raises ``WaitTimeout``, and ``ConfigurationError`` where it is closed or endless.
+    """
+    from dlftask.files import read_descriptor
+
+    if sys.stdin is None:
+        raise ConfigurationError("standard input is closed", hint="name the task IDs instead")
+    try:
+        return read_descriptor(sys.stdin.fileno(), limit=_MAX_INPUT, until_s=until_s)
+    except TimeoutError:
+        raise WaitTimeout("standard input had not ended (--timeout)") from None
+    except ValueError:
+        raise ConfigurationError("standard input is too long to be a list of task IDs") from None
+    except OSError as error:
+        raise ConfigurationError(f"standard input: {error.strerror}") from None
 
 
 def can_encode(text: str, encoding: str) -> bool:

@@ -1,18 +1,16 @@
 """The task IDs of a command: arguments, and standard input for ``-``."""
 
 import json
-import os
 import re
-import select
-import sys
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from dlftask.errors import ConfigurationError, WaitTimeout
+from dlftask.errors import ConfigurationError
+from dlftask.streams import read_input
 
 _TASK_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _SHOWN = 60
-_MAX_INPUT = 16 * 1024 * 1024
+
+__all__ = ["check_task_id", "read_input", "read_task_ids"]
 
 
 def read_task_ids(arguments: Sequence[str], read_input: Callable[[], bytes]) -> list[str]:
@@ -35,31 +33,6 @@ def check_task_id(task_id: str) -> str:
             hint="a task ID is 1 to 128 of A-Z a-z 0-9 _ -, as the import call answered it",
         )
     return task_id
-
-
-def read_input(until_s: float) -> bytes:
-    """Standard input to its end; ``until_s`` is the moment (monotonic) at which time is up.
-
-    Raises ``WaitTimeout``, and ``ConfigurationError`` where it is closed or endless.
-    """
-    if sys.stdin is None:
-        raise ConfigurationError("standard input is closed", hint="name the task IDs instead")
-    descriptor = sys.stdin.fileno()
-    data = bytearray()
-    while len(data) <= _MAX_INPUT:
-        now_s = time.monotonic()
-        if now_s >= until_s:
-            raise WaitTimeout("standard input had not ended when the time-out ran out")
-        if not select.select([descriptor], [], [], min(until_s - now_s, 3600.0))[0]:
-            continue
-        try:
-            part = os.read(descriptor, 65536)
-        except OSError as error:
-            raise ConfigurationError(f"standard input: {error.strerror}") from None
-        if not part:
-            return bytes(data)
-        data += part
-    raise ConfigurationError("standard input is too long to be a list of task IDs")
 
 
 def _from_input(data: bytes) -> Iterable[str]:

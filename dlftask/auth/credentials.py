@@ -21,8 +21,8 @@ from dlftask.api.responses import Send
 from dlftask.api.single_flight import SingleFlight
 from dlftask.auth.tokens import checked, read_token_file
 from dlftask.errors import AuthenticationError, ConfigurationError, DlftaskError
-from dlftask.files import can_exist, expanded, is_regular, read_file
-from dlftask.profiles import Profile, others_can_read, read_table
+from dlftask.files import can_exist, expanded, is_regular, others_can_read, read_file
+from dlftask.profiles import Profile, read_table
 
 if TYPE_CHECKING:
     from requests.auth import AuthBase

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
+from dlftask import signals
 from dlftask.simulator.faults import INVALID, Fault, parse_fault, read_scenario
 from dlftask.simulator.server import Simulator
 
@@ -212,10 +213,10 @@ def _run(command: Sequence[str], simulator: Simulator) -> int:
         if child is None:
             early.append(number)
         # Ctrl-C on a terminal goes to the command by itself.
-        elif number != signal.SIGINT or not _in_foreground():
+        elif number != signal.SIGINT or not signals.owns_terminal():
             child.send_signal(number)
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in signals.FORWARDED:
         signal.signal(number, forward)
     try:
         child = subprocess.Popen(command, env=environ)  # noqa: S603 - what the user asked to run
@@ -241,20 +242,6 @@ def _environment(environ: Mapping[str, str], ours: Mapping[str, str]) -> dict[st
             others = kept.get(name)
             kept[name] = f"{others},127.0.0.1,localhost" if others else "127.0.0.1,localhost"
     return {**kept, **ours}
-
-
-def _in_foreground() -> bool:
-    """Whether this process stands in the foreground of a terminal."""
-    try:
-        terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY)
-    except OSError:
-        return False
-    try:
-        return os.tcgetpgrp(terminal) == os.getpgrp()
-    except OSError:
-        return False
-    finally:
-        os.close(terminal)
 
 
 def _port(text: str) -> int:
