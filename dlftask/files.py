@@ -143,8 +143,9 @@ else:
 
         poller = select.poll()
         poller.register(descriptor, select.POLLIN)
-        left_s = 3600.0 if until_s is None else until_s - time.monotonic()
-        while not poller.poll(max(0.0, left_s) * 1000):
-            left_s = 3600.0 if until_s is None else until_s - time.monotonic()
+        while True:
+            left_s = 3600.0 if until_s is None else min(until_s - time.monotonic(), 3600.0)
+            if poller.poll(max(0.0, left_s) * 1000):
+                return
             if left_s <= 0:
                 raise TimeoutError("no data in time")
