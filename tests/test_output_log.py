@@ -30,9 +30,9 @@ class Recorder(Streams):
         )
         self.writes = 0
 
-    def _write(self, data: bytes) -> None:
+    def _write(self, data: bytes, until_s: float | None) -> None:
         self.writes += 1
-        super()._write(data)
+        super()._write(data, until_s)
 
     def printed(self) -> list[str]:
         return self.out.getvalue().decode().splitlines()

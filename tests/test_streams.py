@@ -1,15 +1,23 @@
 """Full disks, readers that go away, closed streams, homes that cannot be written to."""
 
+import array
+import contextlib
+import fcntl
 import json
 import os
+import signal
 import subprocess
+import termios
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from dlftask.streams import Streams
 from tests.cli import DLFTASK, configured, environment, run_dlftask
 from tests.servers import TASK, Server, answer
+from tests.terminal import Terminal
 
 LARGE = json.dumps(
     {
@@ -174,3 +182,179 @@ def test_a_recent_file_that_is_a_folder_is_no_reason_to_fail(
     (tmp_path / "state" / "dlftask" / "recent").mkdir(parents=True)
     run = run_dlftask("get", "t1", env=configured(service.url), home=tmp_path)
     assert (run.returncode, run.stderr) == (0, "")
+
+
+# Python's own writing loses what a raw write leaves over; many container images set this.
+UNBUFFERED = pytest.mark.parametrize("unbuffered", ["", "1"], ids=["buffered", "unbuffered"])
+
+
+def started(service: Server, home: Path, stdout: int, **env: str) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        [*DLFTASK, "get", "-o", "json", "large"],
+        env=environment(home, configured(service.url, **env)),
+        cwd=home,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+    )
+
+
+def read_slowly(descriptor: int, pause_s: float = 0.001) -> bytes:
+    data = b""
+    while chunk := os.read(descriptor, 4096):
+        data += chunk
+        time.sleep(pause_s)
+    return data
+
+
+def wait_until_full(descriptor: int) -> None:
+    """Wait until a pipe takes no more, of which this is the other end."""
+    held = 0
+    while True:
+        waiting = array.array("i", [0])
+        fcntl.ioctl(descriptor, termios.FIONREAD, waiting)
+        if waiting[0] and waiting[0] == held:
+            return
+        held = waiting[0]
+        time.sleep(0.2)
+
+
+@UNBUFFERED
+def test_a_non_blocking_pipe_that_is_read_slowly_gets_everything(
+    service: Server, tmp_path: Path, unbuffered: str
+) -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    process = started(service, tmp_path, writer, PYTHONUNBUFFERED=unbuffered)
+    os.close(writer)
+    with open(reader, "rb") as source:  # noqa: PTH123
+        wait_until_full(source.fileno())
+        data = read_slowly(source.fileno())
+    assert process.wait(20) == 0
+    process.communicate()
+    assert json.loads(data) == json.loads(LARGE)
+
+
+@UNBUFFERED
+def test_a_stop_in_the_middle_of_a_write_loses_nothing(
+    service: Server, tmp_path: Path, unbuffered: str
+) -> None:
+    reader, writer = os.pipe()
+    process = started(service, tmp_path, writer, PYTHONUNBUFFERED=unbuffered)
+    os.close(writer)
+    with open(reader, "rb") as source:  # noqa: PTH123
+        wait_until_full(source.fileno())
+        for _ in range(3):
+            process.send_signal(signal.SIGSTOP)
+            os.read(source.fileno(), 0)
+            time.sleep(0.1)
+            process.send_signal(signal.SIGCONT)
+            time.sleep(0.1)
+        data = read_slowly(source.fileno())
+    assert process.wait(20) == 0
+    process.communicate()
+    assert json.loads(data) == json.loads(LARGE)
+
+
+@UNBUFFERED
+def test_a_file_that_may_not_grow_is_8(service: Server, tmp_path: Path, unbuffered: str) -> None:
+    script = 'ulimit -f 100; "$@" get -o json large >out; echo $?'
+    run = shell(service, tmp_path, f"export PYTHONUNBUFFERED={unbuffered}; {script}")
+    assert run.stdout == "8\n"
+
+
+def test_standard_error_that_takes_nothing_yet_changes_no_status(
+    service: Server, tmp_path: Path
+) -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with open(reader, "rb") as source, open(writer, "wb") as error:  # noqa: PTH123
+        with contextlib.suppress(BlockingIOError):
+            while os.write(error.fileno(), b"x" * 4096):
+                pass
+        process = subprocess.Popen(
+            [*DLFTASK, "get", "--wait", "t1"],
+            env=environment(tmp_path, configured(service.url, PYTHONUNBUFFERED="1")),
+            stdout=subprocess.PIPE,
+            stderr=error,
+        )
+        error.close()
+        data = read_slowly(source.fileno())
+        out, _ = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert b"Import" in out
+    assert b"waiting for task t1" in data
+
+
+@pytest.mark.parametrize("length", [10, 100, 3000])
+def test_lines_that_nobody_takes_in_time_are_dropped_whole(length: int) -> None:
+    reader, writer = os.pipe()
+    with open(reader, "rb") as source:  # noqa: PTH123
+        with open(writer, "w") as out:  # noqa: PTH123
+            text = ("x" * length + "\n") * (200_000 // length)
+            Streams(out, out, environ={}).write(text, until_s=time.monotonic() + 0.3)
+        lines = source.read().decode().splitlines(keepends=True)
+    assert 0 < len(lines) < 200_000 // length
+    assert set(lines) == {"x" * length + "\n"}
+
+
+COLORS = {
+    "a-pipe": ([], {}, False),
+    "forced": ([], {"FORCE_COLOR": "1"}, True),
+    "forced-not": ([], {"FORCE_COLOR": "0"}, False),
+    "no-color-beats-force-color": ([], {"NO_COLOR": "1", "FORCE_COLOR": "1"}, False),
+    "an-empty-variable-is-unset": ([], {"NO_COLOR": "", "FORCE_COLOR": "1"}, True),
+    "the-option-beats-no-color": (["--color", "always"], {"NO_COLOR": "1"}, True),
+    "the-option-beats-a-dumb-terminal": (["--color", "always"], {"TERM": "dumb"}, True),
+    "the-option-beats-force-color": (["--color", "never"], {"FORCE_COLOR": "1"}, False),
+    "auto-beats-force-color": (["--color", "auto"], {"FORCE_COLOR": "1"}, False),
+}
+
+
+@pytest.mark.parametrize("row", COLORS)
+def test_colours_come_by_option_then_variable_then_terminal(service: Server, row: str) -> None:
+    options, env, colored = COLORS[row]
+    run = run_dlftask("get", *options, "t1", env=configured(service.url, **env))
+    assert ("\x1b[" in run.stdout) is colored
+
+
+@pytest.mark.parametrize("row", COLORS)
+def test_standard_error_has_colours_by_the_same_rule(row: str, tmp_path: Path) -> None:
+    options, env, colored = COLORS[row]
+    with (tmp_path / "pipe").open("w") as pipe:
+        color = options[1] if options else None
+        assert Streams(pipe, pipe, color=color, environ=env).err_color is colored
+
+
+@pytest.mark.parametrize(
+    ("term", "variable", "colored"),
+    [("xterm", "", True), ("dumb", "", False), ("xterm", "1", False)],
+)
+def test_a_terminal_has_colours_unless_it_is_dumb(term: str, variable: str, colored: bool) -> None:  # noqa: FBT001
+    with Terminal() as terminal:
+        slave = terminal.streams._out
+        streams = Streams(slave, slave, environ={"TERM": term, "NO_COLOR": variable})
+        assert (streams.color, streams.err_color) == (colored, colored)
+
+
+def test_the_c_locale_gets_ascii_alone(service: Server) -> None:
+    run = run_dlftask("get", "t1", env=configured(service.url, LC_ALL="C"))
+    assert run.returncode == 0
+    assert run.stdout.isascii()
+    assert run_dlftask("get", "t1", env=configured(service.url)).stdout.startswith("✓")
+
+
+def test_a_bug_is_70_and_asks_to_be_reported(service: Server, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import json\ndef broken(*_, **__): raise RuntimeError('broken')\n"
+        "json.JSONDecoder.decode = broken\n"
+    )
+    env = configured(service.url, PYTHONPATH=str(tmp_path))
+    run = run_dlftask("get", "t1", env=env)
+    assert (run.returncode, run.stdout) == (70, "")
+    error, hint = run.stderr.splitlines()
+    assert error.startswith("dlftask: error: ")
+    assert "RuntimeError" in error
+    assert "report" in hint
+    shown = run_dlftask("get", "t1", env={**env, "DLFTASK_DEBUG": "1"})
+    assert shown.returncode == 70
+    assert "Traceback" in shown.stderr

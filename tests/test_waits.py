@@ -399,7 +399,8 @@ class Recorded(Streams):
     def log_raw(self, text: str) -> None:  # noqa: ARG002 - that it was said is enough
         self.moments.append(self.pool.now())
 
-    def _write(self, data: bytes) -> None:  # noqa: ARG002 - that it was written is enough
+    def _write(self, data: bytes, until_s: float | None) -> None:  # noqa: ARG002
+        # That it was written is enough.
         self.moments.append(self.pool.now())
 
 

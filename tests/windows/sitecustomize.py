@@ -74,7 +74,7 @@ def _lose() -> None:
         for name in names.split():
             if hasattr(module, name):
                 delattr(module, name)
-    select.select = _select_sockets_alone  # type: ignore[assignment]
+    select.select = _select_sockets_alone
     for module_name in ("fcntl", "termios", "pwd", "grp", "pty", "tty", "resource"):
         sys.modules[module_name] = None  # type: ignore[assignment]
     windows: Any = types.ModuleType("_winapi")
@@ -82,8 +82,8 @@ def _lose() -> None:
     runtime: Any = types.ModuleType("msvcrt")
     runtime.get_osfhandle = lambda descriptor: descriptor
     sys.modules.update(_winapi=windows, msvcrt=runtime)
-    os.O_BINARY = 0  # type: ignore[attr-defined]
-    signal.SIGBREAK = signal.SIGUSR1  # type: ignore[attr-defined]
+    setattr(os, "O_BINARY", 0)  # noqa: B010
+    setattr(signal, "SIGBREAK", signal.SIGUSR1)  # noqa: B010
     sys.platform = "win32"
 
 
