@@ -83,19 +83,22 @@ def run(command: Command, settings: Settings, streams: Streams) -> ExitStatus:
     settings = client.settings
     cancel_end()  # the printing of a result is never cut short
     print_result(snapshots, settings, streams, watched=command.watches, query=query)
-    _end_stuck_writes(command, settings)
+    status = overall_status(snapshots, strict=settings.strict)
+    _end_stuck_writes(command, settings, status)
     write_errors(snapshots, streams)
     if settings.wait and not settings.quiet:
         ended_early = [snapshot for snapshot in snapshots if _ended_early(snapshot)]
         _say_unfinished(ended_early, command, settings, streams)
-    return overall_status(snapshots, strict=settings.strict)
+    return status
 
 
-def _end_stuck_writes(command: Command, settings: Settings) -> None:
+def _end_stuck_writes(
+    command: Command, settings: Settings, status: ExitStatus = ExitStatus.TIMEOUT
+) -> None:
     """Let a stream that nobody reads hold up the end for a moment at most."""
     if settings.timeout_s is not None:
         until_s = command.began_s + settings.timeout_s
-        end_stuck_process(until_s + _LATE_S, ExitStatus.TIMEOUT, writing_only=True)
+        end_stuck_process(until_s + _LATE_S, status, writing_only=True)
 
 
 @contextmanager

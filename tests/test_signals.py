@@ -1,5 +1,6 @@
 """SIGINT and SIGTERM end a run within a second, in the middle of anything."""
 
+import contextlib
 import os
 import pty
 import re
@@ -11,7 +12,7 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fcntl import ioctl
 from pathlib import Path
 from typing import Self
@@ -20,7 +21,7 @@ import pyte
 import pytest
 
 from dlftask.simulator import Fault, Simulator
-from tests.cli import environment, run_dlftask
+from tests.cli import DLFTASK, environment, run_dlftask
 from tests.running import Running, black_hole
 
 PROJECT = {"DLFTASK_PROJECT_ID": "b384b9e9ab9b4ee8994c8633aabc9505", "DLFTASK_TOKEN": "secret"}
@@ -261,3 +262,122 @@ def test_after_ctrl_z_the_shell_has_its_cursor_and_the_wait_goes_on(simulator: S
         drawn.run.process.send_signal(signal.SIGCONT)
         drawn.run.until(lambda: "elapsed" in drawn.text)
         assert drawn.run.end(signal.SIGINT) == 130
+
+
+def test_where_no_shell_could_continue_it_ctrl_z_does_not_stop_it(simulator: Simulator) -> None:
+    """As below ``ssh -t host dlftask watch``: its process group has no parent in its session."""
+    master, slave = pty.openpty()
+    screen = pyte.Screen(80, 24)
+    emulator = pyte.ByteStream(screen)
+    process = subprocess.Popen(
+        [*DLFTASK, "watch", "--interval", "100ms", simulator.start_import("obs://a/b")],
+        env={**environment(Path("/nonexistent")), **simulator.environment(), "TERM": "xterm"},
+        stdout=slave,
+        stdin=slave,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    os.close(slave)
+
+    def is_drawn() -> bool:
+        while select.select([master], [], [], 0.1)[0]:
+            emulator.feed(os.read(master, 65536))
+        return "elapsed" in "".join(screen.display)
+
+    try:
+        until(is_drawn)
+        process.send_signal(signal.SIGTSTP)
+        time.sleep(0.3)
+        screen.reset()
+        until(is_drawn)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 130
+    finally:
+        process.kill()
+        os.close(master)
+
+
+def until(happened: Callable[[], bool]) -> None:
+    limit = time.monotonic() + 20
+    while not happened():
+        assert time.monotonic() < limit
+
+
+@pytest.mark.parametrize(
+    ("ignored", "other", "status"),
+    [("INT", signal.SIGTERM, 143), ("TERM", signal.SIGINT, 130)],
+    ids=["INT", "TERM"],
+)
+def test_what_was_ignored_at_the_start_stays_ignored(
+    simulator: Simulator, tmp_path: Path, ignored: str, other: signal.Signals, status: int
+) -> None:
+    task_id = simulator.start_import("obs://b/subtasks-1000")
+    wait = [*DLFTASK, "get", "-w", "--interval", "100ms", task_id]
+    process = subprocess.Popen(
+        ["sh", "-c", f"trap '' {ignored}; exec \"$@\"", "sh", *wait],
+        env={**environment(tmp_path), **simulator.environment()},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        until(lambda: len(simulator.requests) > 1)
+        process.send_signal(getattr(signal, f"SIG{ignored}"))
+        asked = len(simulator.requests)
+        until(lambda: len(simulator.requests) > asked + 3)
+        process.send_signal(other)
+        assert process.wait(20) == status
+    finally:
+        process.kill()
+
+
+def test_an_interruption_that_a_finalizer_loses_comes_again() -> None:
+    script = """
+import os, signal, time
+from dlftask.errors import Interrupted
+from dlftask.signals import handle_interruptions
+handle_interruptions()
+class Slow:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(5)
+try:
+    Slow()
+    time.sleep(5)
+    print("lost")
+except Interrupted:
+    print("raised")
+os._exit(0)
+"""
+    run = subprocess.run(
+        [sys.executable, "-u", "-c", script], capture_output=True, text=True, check=True
+    )
+    assert (run.stdout, run.stderr) == ("raised\n", "")
+
+
+def test_only_the_foreground_of_a_terminal_may_be_drawn_on() -> None:
+    script = """
+import os
+from dlftask.signals import in_foreground
+print("front", in_foreground(), flush=True)
+if os.fork():
+    os.wait()
+else:
+    os.setpgid(0, 0)
+    print("back", in_foreground(), flush=True)
+"""
+    child, master = pty.fork()
+    if child == 0:
+        os.execv(sys.executable, [sys.executable, "-c", script])
+    said = b""
+    with contextlib.suppress(OSError):  # as Linux says that the other end is closed
+        while chunk := os.read(master, 4096):
+            said += chunk
+    os.waitpid(child, 0)
+    os.close(master)
+    assert said.split() == [b"front", b"True", b"back", b"False"]
+
+
+def test_a_process_without_a_terminal_is_in_no_background() -> None:
+    script = "from dlftask.signals import in_foreground; print(in_foreground())"
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
+    assert run.stdout == b"True\n"

@@ -1,8 +1,12 @@
 """The limits of one request and of the whole wait hold, whatever the network does."""
 
 import contextlib
+import json
 import os
+import signal
 import socket
+import subprocess
+import termios
 import threading
 import time
 from collections.abc import Iterator
@@ -16,8 +20,10 @@ from dlftask.simulator import Simulator
 from dlftask.task import Task, read_task
 from dlftask.waiting.scheduler import Answer
 from dlftask.waiting.workers import WorkerPool
-from tests.cli import configured, run_dlftask
+from tests.cli import DLFTASK, configured, environment, run_dlftask
+from tests.running import Running
 from tests.servers import TASK, Server, answer, sending
+from tests.terminal import Terminal
 
 
 def silent(connection: socket.socket, _head: bytes) -> None:
@@ -270,3 +276,49 @@ def test_a_reader_who_does_not_read_holds_up_no_timeout() -> None:
             run = run_dlftask(*args, env=simulator.environment(), stdout=out)
         assert run.returncode == 124
         assert time.monotonic() - began < 3.0
+
+
+def test_a_stop_over_the_deadline_costs_neither_the_last_state_nor_the_command_to_resume() -> None:
+    with Simulator() as simulator:
+        task_id = simulator.start_import("obs://b/subtasks-1000")
+        args = ["watch", "--timeout", "4s", "--interval", "200ms", task_id]
+        with Running(*args, env=simulator.environment()) as run:
+            run.until(lambda: "RUNNING" in run.stdout)
+            run.process.send_signal(signal.SIGSTOP)
+            time.sleep(5.5)
+            run.process.send_signal(signal.SIGCONT)
+            assert run.process.wait(20) == 124
+            assert f"dlftask: task {task_id}: RUNNING" in run.stderr
+            assert " ".join(["dlftask", *args]) in run.stderr
+
+
+def test_a_terminal_that_is_held_ends_with_124_alone() -> None:
+    with Simulator() as simulator, Terminal() as terminal:
+        slave = terminal._slave.fileno()
+        args = ["watch", "--timeout", "3s", simulator.start_import("obs://b/subtasks-1000")]
+        began = time.monotonic()
+        with Running(*args, env=simulator.environment(), stdout=slave) as run:
+            run.until(lambda: "elapsed" in terminal.text)
+            termios.tcflow(slave, termios.TCOOFF)
+            assert run.process.wait(20) == 124
+            assert time.monotonic() - began < 4.5  # the start of the process included
+            termios.tcflow(slave, termios.TCOON)
+
+
+def test_a_result_that_is_read_slowly_is_printed_whole_after_the_timeout(tmp_path: Path) -> None:
+    with Simulator() as simulator:
+        task_id = simulator.start_import("obs://b/subtasks-5000")
+        reading, writing = os.pipe()
+        process = subprocess.Popen(
+            [*DLFTASK, "watch", "-o", "json", "--timeout", "2s", task_id],
+            env=environment(tmp_path, simulator.environment()),
+            stdout=writing,
+            stderr=subprocess.DEVNULL,
+        )
+        os.close(writing)
+        data = b""
+        with open(reading, "rb") as source:  # noqa: PTH123
+            time.sleep(4.5)
+            data = source.read()
+        assert process.wait(20) == 124
+        assert json.loads(data)["id"] == task_id
