@@ -12,7 +12,7 @@ from dlftask.errors import BrokenOutput, ConfigurationError, OutputFailed, WaitT
 
 _UNICODE_PROBE = "✓✗●├└│"
 _MAX_INPUT = 16 * 1024 * 1024
-_FILE_CHUNK = 1024 * 1024
+_LARGE_CHUNK = 1024 * 1024
 _LOOK_S = 0.2
 
 
@@ -157,11 +157,13 @@ def _ready_by(stream: TextIO) -> tuple[int | None, int]:
     """The descriptor to wait for before each write, and how much a write may take then."""
     try:
         descriptor = stream.fileno()
-        if stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return None, _FILE_CHUNK
+        mode = os.fstat(descriptor).st_mode
     except ValueError:  # no file at all
-        return None, _FILE_CHUNK
-    return descriptor, signals.PIPE_CHUNK
+        return None, _LARGE_CHUNK
+    if stat.S_ISREG(mode):
+        return None, _LARGE_CHUNK
+    # To a terminal in one piece: between two, it would show half a frame.
+    return descriptor, _LARGE_CHUNK if stat.S_ISCHR(mode) else signals.PIPE_CHUNK
 
 
 def read_input(until_s: float) -> bytes:

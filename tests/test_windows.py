@@ -13,6 +13,7 @@ import pytest
 from dlftask.simulator import Simulator
 from tests.cli import environment, run_dlftask
 from tests.running import Running
+from tests.terminal import Terminal
 
 WINDOWS = {"PYTHONPATH": f"{Path(__file__).parent / 'windows'}:{Path(__file__).parent.parent}"}
 GOOD = "008aae2e675d3bcb01675d3c66f20000"
@@ -120,3 +121,20 @@ def test_the_simulator_runs_a_command(tmp_path: Path) -> None:
     )
     assert run.returncode == 7, run.stderr
     assert run.stdout.startswith("http://127.0.0.1:")
+
+
+@pytest.mark.parametrize("understands", ["0", "1"])
+def test_a_console_is_drawn_on_where_it_understands_escapes(understands: str) -> None:
+    with Simulator(speed=10.0) as fast, Terminal() as terminal:
+        task_id = fast.start_import()
+        env = {**fast.environment(), **WINDOWS, "CONSOLE_UNDERSTANDS_ESCAPES": understands}
+        slave = terminal._slave.fileno()
+        with Running("watch", task_id, env=env, stdout=slave) as run:
+            data = b""
+            while run.process.poll() is None:
+                data += terminal.read()
+                time.sleep(0.05)
+            data += terminal.read()
+            assert run.process.returncode == 0, run.stderr
+    assert (b"\x1b[" in data) is (understands == "1")
+    assert b"SUCCESSFUL" in data

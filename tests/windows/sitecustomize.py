@@ -69,6 +69,16 @@ def _peek_named_pipe(handle: int, _size: int = 0) -> tuple[int, int]:
     return waiting[0], 0
 
 
+class _Kernel:
+    """A console that understands escape sequences where the environment says so."""
+
+    def GetConsoleMode(self, _handle: int, _mode: object) -> int:  # noqa: N802
+        return int(os.environ.get("CONSOLE_UNDERSTANDS_ESCAPES", "0"))
+
+    def SetConsoleMode(self, _handle: int, _mode: int) -> int:  # noqa: N802
+        return 1
+
+
 def _lose() -> None:
     for module, names in _LACKING.items():
         for name in names.split():
@@ -84,6 +94,7 @@ def _lose() -> None:
     sys.modules.update(_winapi=windows, msvcrt=runtime)
     setattr(os, "O_BINARY", 0)  # noqa: B010
     setattr(signal, "SIGBREAK", signal.SIGUSR1)  # noqa: B010
+    setattr(ctypes, "windll", types.SimpleNamespace(kernel32=_Kernel()))  # noqa: B010
     sys.platform = "win32"
 
 
