@@ -281,11 +281,11 @@ def test_a_reader_who_does_not_read_holds_up_no_timeout() -> None:
 def test_a_stop_over_the_deadline_costs_neither_the_last_state_nor_the_command_to_resume() -> None:
     with Simulator() as simulator:
         task_id = simulator.start_import("obs://b/subtasks-1000")
-        args = ["watch", "--timeout", "4s", "--interval", "200ms", task_id]
+        args = ["watch", "--timeout", "6s", "--interval", "200ms", task_id]
         with Running(*args, env=simulator.environment()) as run:
             run.until(lambda: "RUNNING" in run.stdout)
             run.process.send_signal(signal.SIGSTOP)
-            time.sleep(5.5)
+            time.sleep(6.5)
             run.process.send_signal(signal.SIGCONT)
             assert run.process.wait(20) == 124
             assert f"dlftask: task {task_id}: RUNNING" in run.stderr
@@ -301,7 +301,7 @@ def test_a_terminal_that_is_held_ends_with_124_alone() -> None:
             run.until(lambda: "elapsed" in terminal.text)
             termios.tcflow(slave, termios.TCOOFF)
             assert run.process.wait(20) == 124
-            assert time.monotonic() - began < 4.5  # the start of the process included
+            assert time.monotonic() - began < 3 + 1 + 2  # the start of a process included
             termios.tcflow(slave, termios.TCOON)
 
 
