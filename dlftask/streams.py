@@ -158,7 +158,7 @@ def _ready_by(stream: TextIO) -> tuple[int | None, int]:
     try:
         descriptor = stream.fileno()
         mode = os.fstat(descriptor).st_mode
-    except ValueError:  # no file at all
+    except (AttributeError, ValueError):  # no file at all
         return None, _LARGE_CHUNK
     if stat.S_ISREG(mode):
         return None, _LARGE_CHUNK

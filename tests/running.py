@@ -27,6 +27,7 @@ class Running:
         stdin: int | None = None,
         stdout: int | None = None,
         stderr: int | None = None,
+        process_group: int | None = None,
     ) -> None:
         self._stack = ExitStack()
         home = Path(self._stack.enter_context(tempfile.TemporaryDirectory()))
@@ -41,6 +42,7 @@ class Running:
             stdin=subprocess.DEVNULL if stdin is None else stdin,
             stdout=self._out if stdout is None else stdout,
             stderr=self._err if stderr is None else stderr,
+            process_group=process_group,
         )
 
     def __enter__(self) -> Self:

@@ -203,7 +203,8 @@ class Drawn:
         self.screen = pyte.Screen(80, 24)
         self._emulator = pyte.ByteStream(self.screen)
         args = ["watch", "--interval", "100ms", *task_ids]
-        self.run = Running(*args, env=env, stdout=slave, stdin=slave)
+        # A group of its own, as a shell with job control gives it: Ctrl-Z stops no other.
+        self.run = Running(*args, env=env, stdout=slave, stdin=slave, process_group=0)
         os.close(slave)
 
     def __enter__(self) -> Self:
