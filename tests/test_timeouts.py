@@ -310,7 +310,7 @@ def test_a_result_that_is_read_slowly_is_printed_whole_after_the_timeout(tmp_pat
         task_id = simulator.start_import("obs://b/subtasks-5000")
         reading, writing = os.pipe()
         process = subprocess.Popen(
-            [*DLFTASK, "watch", "-o", "json", "--timeout", "2s", task_id],
+            [*DLFTASK, "watch", "-o", "json", "--timeout", "8s", task_id],
             env=environment(tmp_path, simulator.environment()),
             stdout=writing,
             stderr=subprocess.DEVNULL,
@@ -318,7 +318,7 @@ def test_a_result_that_is_read_slowly_is_printed_whole_after_the_timeout(tmp_pat
         os.close(writing)
         data = b""
         with open(reading, "rb") as source:  # noqa: PTH123
-            time.sleep(4.5)
+            time.sleep(10.5)
             data = source.read()
         assert process.wait(20) == 124
         assert json.loads(data)["id"] == task_id
