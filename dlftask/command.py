@@ -30,7 +30,7 @@ from dlftask.waiting.scheduler import WaitPolicy
 from dlftask.waiting.snapshot import Snapshot, overall_status
 
 if TYPE_CHECKING:
-    from dlftask.output.data import Query
+    from dlftask.output.query import Query
     from dlftask.output.view import View
 
 
@@ -64,7 +64,7 @@ def run(command: Command, settings: Settings, streams: Streams) -> ExitStatus:
     """
     query = None
     if settings.query is not None:
-        from dlftask.output.data import compile_query
+        from dlftask.output.query import compile_query
 
         query = compile_query(settings.query)
     with _client(settings, streams) as client:

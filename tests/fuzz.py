@@ -24,11 +24,12 @@ from dlftask.api.responses import Response, error_for
 from dlftask.durations import parse_duration
 from dlftask.errors import ConfigurationError, DlftaskError
 from dlftask.messages import write_error
-from dlftask.output.data import render_json, render_jsonl, render_tsv
+from dlftask.output.data import render_json, render_jsonl
 from dlftask.output.junit import render_junit
 from dlftask.output.log import ChangeLines
 from dlftask.output.text import escape_controls
 from dlftask.output.tree import tree_lines
+from dlftask.output.tsv import render_tsv
 from dlftask.profiles import read_profile
 from dlftask.settings import PROFILE_KEYS
 from dlftask.streams import Streams

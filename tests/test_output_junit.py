@@ -70,7 +70,7 @@ def test_a_task_that_went_well_is_its_subtasks() -> None:
         "2018-11-29T02:11:39",
     )
     assert [case.get("time") for case in suite.iter("testcase")] == ["1.500", None]
-    assert {case.get("classname") for case in suite.iter("testcase")} == {"dlftask.asked"}
+    assert {case.get("classname") for case in suite.iter("testcase")} == {"Import"}
 
 
 def test_a_failed_subtask_is_a_failure_and_the_task_none_beside_it() -> None:

@@ -2,11 +2,12 @@
 
 CI systems obey commands in a log: ``##[…]`` (GitHub, Azure), ``##vso[…]`` (Azure) and
 ``##teamcity[…]`` anywhere in a line, ``::…`` (GitHub) at its start. They are broken by an escape.
-Control characters are replaced too: the characters of the contract's "Text from the service" (C0, DEL, C1, bidirectional
-controls), lone surrogates, and what else deceives because it shows as nothing at all or breaks a
-line: soft hyphen, zero-width space, word joiner and invisible operators, byte order mark, line and
-paragraph separator, annotation marks, tags. The two joiners U+200C and U+200D stay: Persian,
-Indic scripts and emoji are written with them.
+
+Control characters are replaced too: the characters of the contract's "Text from the service" (C0,
+DEL, C1, bidirectional controls), lone surrogates, and what else deceives because it shows as
+nothing at all or breaks a line: soft hyphen, zero-width space, word joiner and invisible operators, byte
+order mark, line and paragraph separator, annotation marks, tags. The two joiners U+200C and U+200D
+stay: Persian, Indic scripts and emoji are written with them.
 """
 
 import re
@@ -53,7 +54,7 @@ def escape_controls(text: str) -> str:
     if "##" in text:
         text = re.sub(CI_COMMAND, r"\\x23#", text)
     if "::" in text:
-        text = re.sub(r"\A\s*:(?=:)", lambda match: match[0][:-1] + r"\x3a", text)
+        text = re.sub(r"\A(\s*):(?=:)", r"\1\\x3a", text)
     return text
 
 
