@@ -18,8 +18,8 @@ from rich.console import Console
 from rich.text import Text
 
 from dlftask import Client, Snapshot, Task
-from dlftask.output.live import LiveView
 from dlftask.output.formats import RenderOptions, render
+from dlftask.output.live import LiveView
 from dlftask.simulator import Simulator
 from dlftask.streams import Streams
 

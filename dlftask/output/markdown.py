@@ -17,6 +17,7 @@ _LAST_LINE_BYTES = 200
 """Kept free for the line that counts what was cut."""
 _LONGEST_TEXT = 1000
 """Characters of a name or a message in a document that has to be cut."""
+_CUT_MARK = " … (cut)"
 _MOST_BACKTICKS = 80
 """Backticks of a code span's fence: GitHub's parser takes no more of them for one."""
 
@@ -59,8 +60,12 @@ def _cut(sections: Sequence[_Section]) -> str:
                 getattr(short, rows).append(row)
     rows_of = [sum(len(s.first) + len(s.rest) for s in some) for some in (sections, kept)]
     tasks, subtasks = len(sections) - len(kept), rows_of[0] - rows_of[1]
-    said = f"Cut: {tasks} tasks and {subtasks} subtasks; texts over {_LONGEST_TEXT} characters.\n"
-    return "".join(map(_text, kept)) + said
+    text = "".join(map(_text, kept))
+    shortened = len(re.findall(f"{_CUT_MARK}`", text))
+    return (
+        f"{text}Left out: {tasks} tasks, {subtasks} subtasks; shortened: {shortened} texts"
+        f" of more than {_LONGEST_TEXT} characters.\n"
+    )
 
 
 def _size(text: str) -> int:
@@ -73,7 +78,7 @@ def _text(section: _Section) -> str:
         text += f"{_TABLE}{''.join(section.first)}\n"
     if section.rest:
         # Markdown goes on inside HTML after an empty line.
-        title = f"<details>\n<summary>{Status.SUCCESSFUL} subtasks</summary>\n\n"
+        title = f"<details>\n<summary>{len(section.rest)} {Status.SUCCESSFUL}</summary>\n\n"
         text += f"{title}{_TABLE}{''.join(section.rest)}{_DETAILS_END}"
     return text
 
@@ -125,7 +130,7 @@ def _code(text: str, longest: int | None) -> str:
     """The text as a code span, which ends at a fence of as many backticks alone."""
     text = escape_controls(text)
     if longest is not None and len(text) > longest:
-        text = text[: longest - 1] + "…"
+        text = text[:longest] + _CUT_MARK
     if not text:
         return ""
     most = max(map(len, re.findall("`+", text)), default=0)

@@ -5,9 +5,9 @@ CI systems obey commands in a log: ``##[…]`` (GitHub, Azure), ``##vso[…]`` (
 
 Control characters are replaced too: the characters of the contract's "Text from the service" (C0,
 DEL, C1, bidirectional controls), lone surrogates, and what else deceives because it shows as
-nothing at all or breaks a line: soft hyphen, zero-width space, word joiner and invisible operators, byte
-order mark, line and paragraph separator, annotation marks, tags. The two joiners U+200C and U+200D
-stay: Persian, Indic scripts and emoji are written with them.
+nothing at all or breaks a line: soft hyphen, zero-width space, word joiner and invisible operators,
+byte order mark, line and paragraph separator, annotation marks, tags. The two joiners U+200C and
+U+200D stay: Persian, Indic scripts and emoji are written with them.
 """
 
 import re
@@ -103,7 +103,7 @@ def duration_text(milliseconds: int | None) -> str:
 
 
 def task_time(milliseconds: int, *, utc: bool) -> str:
-    """A service's time (ms since the epoch) as ``2018-11-29 02:11:39Z``, or local with its offset."""
+    """A task's time (ms since the epoch) as ``2018-11-29 02:11:39Z``, or local with its offset."""
     return _date_time(milliseconds // 1000, " ", utc=utc)
 
 
