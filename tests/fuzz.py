@@ -139,7 +139,7 @@ def read_and_render(body: bytes) -> None:
         check_clean(text)
         if json.loads(text) != task.raw:
             raise AssertionError("the JSON has another meaning")
-    for line in render_tsv(snapshots).splitlines(keepends=True):
+    for line in "".join(render_tsv(snapshots)).splitlines(keepends=True):
         check_clean(line)
         if line.count("\t") != 9 or not line.endswith("\n"):
             raise AssertionError("a line of tsv has not ten fields")
