@@ -153,7 +153,7 @@ BROKEN: dict[str, Talk] = {
 }
 
 # Only a task's id and status count: the rest is shown as it came.
-ODD = {
+ODD: dict[str, Talk] = {
     "1e400": sending(answer(b'{"id": "a", "status": "FAILED", "endTime": 1e400}')),
     "5000-digits": sending(answer(b'{"id": "a", "status": "FAILED", "x": ' + b"9" * 5000 + b"}")),
     "subtasks-is-an-object": sending(answer(b'{"id": "a", "status": "FAILED", "subtasks": {}}')),
@@ -189,7 +189,7 @@ class Outcomes:
 
 @pytest.fixture(scope="module")
 def outcomes() -> Outcomes:
-    rows = {**INVALID, **BROKEN, **GOOD}
+    rows = {**INVALID, **ODD, **BROKEN, **GOOD}
     names = {re.sub("[^A-Za-z0-9_-]", "_", name): name for name in rows}
 
     def talk(connection: socket.socket, head: bytes) -> None:

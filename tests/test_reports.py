@@ -72,6 +72,17 @@ def test_links_and_modes_are_kept(tmp_path: Path) -> None:
 
 
 @posix
+def test_a_pipe_by_its_descriptor_is_written_through() -> None:
+    reader, writer = os.pipe()
+    path = Path(f"/dev/fd/{writer}")
+    check_report_paths([("tsv", path)])
+    assert write_reports([("tsv", path)], [DONE], RenderOptions()) == []
+    os.close(writer)
+    with os.fdopen(reader, "rb") as file:
+        assert file.read().startswith(b"task")
+
+
+@posix
 def test_a_fifo_is_written_through_and_without_a_reader_an_error(tmp_path: Path) -> None:
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)

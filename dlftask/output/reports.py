@@ -14,8 +14,10 @@ from dlftask.waiting.snapshot import Snapshot
 
 # On Windows there is no such flag, and no FIFO in the file system.
 _NONBLOCK = getattr(os, "O_NONBLOCK", 0)
-_FIFO_WAIT_S = 1.0
-"""For a FIFO's reader, to come or to read on."""
+_READER_WAIT_S = 1.0
+"""For a FIFO's reader to come."""
+_STALL_S = 10.0
+"""For a reader to read on."""
 
 
 def check_report_paths(targets: Iterable[tuple[str, Path]]) -> None:
@@ -37,10 +39,10 @@ def check_report_paths(targets: Iterable[tuple[str, Path]]) -> None:
 
 def _check_path(path: Path) -> Path | tuple[int, int]:
     """What tells the file from another: hard links are one file. Raises ``OSError``."""
-    real = Path(os.path.realpath(path))
     try:
-        found = real.stat()
+        found = path.stat()  # not of the resolved path: that of /dev/stdout is no path at all
     except FileNotFoundError:
+        real = Path(os.path.realpath(path))
         folder = real.parent
         if not folder.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, f"{folder} is not a folder") from None
@@ -49,7 +51,7 @@ def _check_path(path: Path) -> Path | tuple[int, int]:
         return real
     if stat.S_ISDIR(found.st_mode):
         raise IsADirectoryError(errno.EISDIR, "is a folder")
-    if not os.access(real, os.W_OK):
+    if not os.access(path, os.W_OK):
         raise PermissionError(errno.EACCES, "cannot be written to")
     return found.st_dev, found.st_ino
 
@@ -94,7 +96,7 @@ def _open(path: Path) -> int:
     # Without O_TRUNC: an old report is shortened only once the new one is written.
     flags = os.O_WRONLY | os.O_CREAT | _NONBLOCK
     flags |= getattr(os, "O_BINARY", 0) | getattr(os, "O_NOCTTY", 0)
-    until_s = time.monotonic() + _FIFO_WAIT_S
+    until_s = time.monotonic() + _READER_WAIT_S
     while True:
         try:
             return os.open(path, flags, 0o666)
@@ -106,11 +108,11 @@ def _open(path: Path) -> int:
 
 
 def _write_all(file: int, data: bytes) -> None:
-    until_s = time.monotonic() + _FIFO_WAIT_S
+    until_s = time.monotonic() + _STALL_S
     while data:
         try:
             data = data[os.write(file, data) :]
-            until_s = time.monotonic() + _FIFO_WAIT_S
+            until_s = time.monotonic() + _STALL_S
         except BlockingIOError:
             if time.monotonic() >= until_s:
                 raise
