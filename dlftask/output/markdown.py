@@ -21,7 +21,7 @@ _CUT_MARK = " … (cut)"
 _MOST_BACKTICKS = 80
 """Backticks of a code span's fence: GitHub's parser takes no more of them for one."""
 
-_TABLE = "| Status | Subtask | Duration | Message |\n|---|---|---|---|\n"
+_TABLE = "| Status | Name | Duration | Message |\n|---|---|---|---|\n"
 _DETAILS_END = "\n</details>\n\n"
 
 
