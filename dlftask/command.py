@@ -26,7 +26,7 @@ from dlftask.waiting.policy import WaitPolicy
 from dlftask.waiting.snapshot import Snapshot, overall_status
 
 if TYPE_CHECKING:
-    from dlftask.output.data import Query
+    from dlftask.output.query import Query
     from dlftask.output.view import View
 
 
@@ -65,7 +65,7 @@ def run(command: Command, settings: Settings, streams: Streams) -> ExitStatus:
     _end_stuck_writes(command, settings)
     query = None
     if settings.query is not None:
-        from dlftask.output.data import compile_query
+        from dlftask.output.query import compile_query
 
         query = compile_query(settings.query)
     with _client(settings, streams) as client:

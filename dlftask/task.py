@@ -1,20 +1,22 @@
 """Task, Subtask, Status: frozen values, read from the service's JSON.
 
-Only a task's ``id`` and ``status`` can be counted on; whatever else is missing or null is ``None``.
+Only a task's ``id`` and ``status`` can be counted on. Whatever else is missing, null, out of range
+or of a wrong type is ``None``; ``raw`` has it as it came.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 MAX_NESTING = 64
 """Levels of nesting in an answer. A task has three; the JSON library's own limit is a crash."""
 _CONTAINERS = (dict, list)
+_MOST_DIGITS = 4000
+"""Digits of an integer; Python refuses to read a few more."""
 
-
-_MOST_MILLIS = 2**63
+_YEAR_10000_MS = 253_402_300_800_000
 
 
 class Status(StrEnum):
@@ -29,9 +31,38 @@ class Status(StrEnum):
 KNOWN_STATUSES = frozenset(Status)
 
 
+class StatusInfo(NamedTuple):
+    """What every view needs to know of a status: ``rank`` 0 needs a look first.
+
+    ``style`` is one of the eight colours of the terminal's own theme: the user has chosen them to
+    be readable. ``done`` is true where nothing runs any more, ``failed`` where it ended badly.
+    """
+
+    rank: int
+    symbol: str
+    ascii_symbol: str
+    style: str
+    done: bool = False
+    failed: bool = False
+
+
+STATUSES: Mapping[str | None, StatusInfo] = {
+    Status.FAILED: StatusInfo(0, "✗", "x", "red", done=True, failed=True),
+    Status.RUNNING: StatusInfo(1, "●", ">", "blue"),
+    Status.WARNING: StatusInfo(2, "!", "!", "yellow", done=True),
+    Status.SUCCESSFUL: StatusInfo(4, "✓", "v", "green", done=True),
+}
+UNKNOWN_STATUS = StatusInfo(3, "?", "?", "magenta")
+
+
+def status_info(status: str | None) -> StatusInfo:
+    """What is known of a status; the default for one that is unknown or missing."""
+    return STATUSES.get(status, UNKNOWN_STATUS)
+
+
 @dataclass(frozen=True, slots=True)
 class Subtask:
-    """One part of a task. Times are milliseconds since the epoch, as the service gives them."""
+    """A subtask of a task. Times are milliseconds since the epoch, as the service gives them."""
 
     id: str | None
     name: str | None
@@ -88,17 +119,15 @@ def duration_ms(start_ms: int | None, end_ms: int | None) -> int | None:
 def read_task(body: bytes) -> Task:
     """Read one answer of the service.
 
-    Raises ``ValueError`` that says what is wrong: not UTF-8, not JSON, a duplicate key, a number
-    that JSON does not have, too deep, no ``id`` or ``status``, a known field of the wrong type.
+    Raises ``ValueError`` that says what is wrong: not UTF-8, not JSON, a duplicate key, too deep,
+    no ``id`` or ``status``.
     """
     raw = read_json(body)
     if not isinstance(raw, dict):
         raise ValueError("not a JSON object")
-    parts = raw.get("subtasks")
-    if parts is None:
-        parts = ()
-    elif not isinstance(parts, list):
-        raise ValueError("'subtasks' is not a list")
+    subtasks = raw.get("subtasks")
+    if not isinstance(subtasks, list):
+        subtasks = []
     return Task(
         id=_required(raw, "id"),
         status=_required(raw, "status"),
@@ -107,7 +136,7 @@ def read_task(body: bytes) -> Task:
         start_ms=_millis(raw, "startTime"),
         end_ms=_millis(raw, "endTime"),
         last_update_ms=_millis(raw, "lastUpdate"),
-        subtasks=tuple([_read_subtask(part) for part in parts]),
+        subtasks=tuple([_read_subtask(item) for item in subtasks if isinstance(item, dict)]),
         raw=raw,
     )
 
@@ -117,24 +146,31 @@ def read_json(body: bytes) -> Any:
     if not body:
         raise ValueError("not JSON: nothing at all")
     try:
-        value = json.loads(
-            body.decode("utf-8"),
-            object_pairs_hook=_object,
-            parse_constant=_refuse_constant,
-            parse_float=_finite,
-        )
+        text = body.decode("utf-8")
+        try:
+            value = _loads(text)
+        except ValueError as error:
+            if not str(error).startswith("Exceeds the limit"):  # Python's, for a number's digits
+                raise
+            value = _loads(text, parse_int=_integer)
     except UnicodeDecodeError:
         raise ValueError("not UTF-8") from None
     except json.JSONDecodeError as error:
         raise ValueError(f"not JSON: {error}") from None
     except RecursionError:
         raise ValueError("nested too deeply") from None
-    except ValueError as error:
-        if str(error).startswith("Exceeds the limit"):  # Python's, for digits of a number
-            raise ValueError("a number out of range") from None
-        raise
     _check_nesting(value)
     return value
+
+
+def _loads(text: str, parse_int: Callable[[str], Any] | None = None) -> Any:
+    return json.loads(
+        text,
+        object_pairs_hook=_object,
+        parse_constant=_refuse_constant,
+        parse_float=_finite,
+        parse_int=parse_int,
+    )
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -148,11 +184,14 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"not JSON: {name}")
 
 
-def _finite(text: str) -> float:
+def _finite(text: str) -> float | str:
+    # JSON may hold numbers that Python cannot; the text of one costs nobody the answer.
     number = float(text)
-    if number in (float("inf"), float("-inf")):
-        raise ValueError(f"a number out of range: {text[:40]}")
-    return number
+    return text if number in (float("inf"), float("-inf")) else number
+
+
+def _integer(text: str) -> int | str:
+    return int(text) if len(text) <= _MOST_DIGITS else text
 
 
 def _check_nesting(value: object) -> None:
@@ -176,31 +215,27 @@ def _children(parent: object) -> Iterable[object]:
 
 
 def _required(raw: Mapping[str, Any], key: str) -> str:
-    value = _text(raw, key)
-    if not value:
+    value = raw.get(key)
+    if value is None or value == "":
         raise ValueError(f"no {key!r}")
+    if not isinstance(value, str):
+        raise ValueError(f"{key!r} is not a string")
     return value
 
 
 def _text(raw: Mapping[str, Any], key: str) -> str | None:
     value = raw.get(key)
-    if value is None or isinstance(value, str):
-        return value
-    raise ValueError(f"{key!r} is not a string")
+    return value if isinstance(value, str) else None
 
 
 def _millis(raw: Mapping[str, Any], key: str) -> int | None:
     value = raw.get(key)
-    if value is None or (type(value) is int and -_MOST_MILLIS < value < _MOST_MILLIS):
-        return value
     if isinstance(value, float) and value.is_integer():
-        return int(value)
-    raise ValueError(f"{key!r} is not a number of milliseconds")
+        value = int(value)
+    return value if type(value) is int and 0 <= value < _YEAR_10000_MS else None
 
 
-def _read_subtask(raw: object) -> Subtask:
-    if not isinstance(raw, dict):
-        raise ValueError("a subtask is not an object")
+def _read_subtask(raw: Mapping[str, Any]) -> Subtask:
     return Subtask(
         id=_text(raw, "id"),
         name=_text(raw, "name"),

@@ -24,11 +24,12 @@ from dlftask.api.responses import Response, error_for
 from dlftask.durations import parse_duration
 from dlftask.errors import ConfigurationError, DlftaskError
 from dlftask.messages import write_error
-from dlftask.output.data import render_json, render_jsonl, render_tsv
+from dlftask.output.data import render_json, render_jsonl
 from dlftask.output.junit import render_junit
 from dlftask.output.log import ChangeLines
 from dlftask.output.text import escape_controls
 from dlftask.output.tree import tree_lines
+from dlftask.output.tsv import render_tsv
 from dlftask.profiles import read_profile
 from dlftask.settings import PROFILE_KEYS
 from dlftask.streams import Streams
@@ -138,7 +139,7 @@ def read_and_render(body: bytes) -> None:
         check_clean(text)
         if json.loads(text) != task.raw:
             raise AssertionError("the JSON has another meaning")
-    for line in render_tsv(snapshots).splitlines(keepends=True):
+    for line in "".join(render_tsv(snapshots)).splitlines(keepends=True):
         check_clean(line)
         if line.count("\t") != 9 or not line.endswith("\n"):
             raise AssertionError("a line of tsv has not ten fields")

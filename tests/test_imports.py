@@ -102,7 +102,6 @@ def test_a_question_whose_answer_goes_to_a_pipe_loads_what_asks_and_no_more(
     [
         (["get", "--color", "always", TASK], "rich"),
         (["get", "--query", "status", TASK], "jmespath"),
-        (["get", "-o", "junit", TASK], "xml.etree"),
         (["get", "--demo", TASK], "http.server"),
     ],
     ids=as_typed,

@@ -8,7 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dlftask.errors import ConfigurationError, ServiceUnavailable, TaskNotFound, WaitTimeout
-from dlftask.output.data import compile_query, render_json, render_jsonl, render_tsv
+from dlftask.output.data import render_json, render_jsonl
+from dlftask.output.formats import RenderOptions, render
+from dlftask.output.query import compile_query
+from dlftask.output.tsv import render_tsv
 from dlftask.task import read_task
 from dlftask.waiting.snapshot import Snapshot
 
@@ -25,6 +28,10 @@ def had(value: dict[str, Any], asked: str = "asked") -> Snapshot:
 
 def task(**more: Any) -> dict[str, Any]:
     return {"id": "own", "status": "FAILED", **more}
+
+
+def tsv(snapshots: list[Snapshot]) -> str:
+    return "".join(render_tsv(snapshots))
 
 
 MISSING = Snapshot("gone", error=NOT_FOUND, settled=True)
@@ -74,15 +81,27 @@ def test_what_ran_out_of_time_has_its_last_state() -> None:
 
 
 def test_a_single_task_that_could_not_be_had_prints_nothing() -> None:
-    query = compile_query("id")
-    assert render_json([MISSING]) == render_json([MISSING], query) == ""
-    assert render_jsonl([MISSING]) == render_jsonl([MISSING], query) == ""
-    assert render_tsv([MISSING]) == ""
+    for options in (RenderOptions(), RenderOptions(query=compile_query("id"))):
+        for name in ("tree", "json", "jsonl", "tsv", "markdown"):
+            assert "".join(render(name, [MISSING], options)) == ""
+
+
+@pytest.mark.parametrize("command", ["##[x]", "##vso[x]", "##VSO[x]", "a###teamcity[x]"])
+def test_no_ci_system_finds_a_command_and_no_reader_a_change(command: str) -> None:
+    snapshot = had(task(name=command, message="no ## [command]"))
+    for text in (render_json([snapshot]), render_jsonl([snapshot])):
+        assert json.loads(text) == snapshot.result.raw  # type: ignore[union-attr]
+        assert not re.search(r"##(\[|vso|teamcity)", text, re.IGNORECASE)
+        assert "no ## [command]" in text
+    fields = tsv([snapshot]).rstrip("\n").split("\t")
+    assert unescape(fields[8]) == command
+    assert not re.search(r"##(\[|vso|teamcity)", fields[8], re.IGNORECASE)
+    assert fields[9] == "no ## [command]"
 
 
 @given(JSON_TEXT)
 def test_json_holds_the_same_value_and_no_control_character(name: str) -> None:
-    snapshot = had(task(name=name, **{name: [name]}))
+    snapshot = had(task(name=name, **{f"x{name}": [name]}))
     for text in (render_json([snapshot]), render_jsonl([snapshot])):
         assert json.loads(text) == snapshot.result.raw  # type: ignore[union-attr]
         assert not FORBIDDEN.search(text)
@@ -92,7 +111,7 @@ def test_json_holds_the_same_value_and_no_control_character(name: str) -> None:
 def test_tsv_has_ten_columns() -> None:
     part = {"id": "p", "status": "SUCCESSFUL", "name": "n", "startTime": 5, "lastUpdate": 9}
     value = task(startTime=1000, endTime=3500, lastUpdate=4000, name="x", message="m")
-    assert render_tsv([had({**value, "subtasks": [part, {}]}), MISSING, had(task(), "b")]) == (
+    assert tsv([had({**value, "subtasks": [part, {}]}), MISSING, had(task(), "b")]) == (
         "task\tasked\town\tFAILED\t1000\t3500\t4000\t2500\tx\tm\n"
         "subtask\tasked\tp\tSUCCESSFUL\t5\t\t9\t\tn\t\n"
         "subtask\tasked\t\t\t\t\t\t\t\t\n"
@@ -101,7 +120,7 @@ def test_tsv_has_ten_columns() -> None:
 
 
 def test_tsv_escapes_what_would_break_a_line_or_is_obeyed() -> None:
-    line = render_tsv([had(task(name="a\tb\nc\rd\\e", message="\x1b\x85\u202e\ud800\u2028é"))])
+    line = tsv([had(task(name="a\tb\nc\rd\\e", message="\x1b\x85\u202e\ud800\u2028é"))])
     assert line.endswith("a\\tb\\nc\\rd\\\\e\t\\x1b\\x85\\u202e\\ud800\\u2028é\n")
 
 
@@ -116,7 +135,7 @@ def unescape(field: str) -> str:
 
 @given(JSON_TEXT, JSON_TEXT)
 def test_tsv_gives_back_what_went_in(name: str, message: str) -> None:
-    text = render_tsv([had(task(name=name, message=message))])
+    text = tsv([had(task(name=name, message=message))])
     (row,) = csv.reader(text.splitlines(), delimiter="\t", quoting=csv.QUOTE_NONE)
     assert [unescape(field) for field in row[8:]] == [name, message]
     assert not FORBIDDEN.search(text.replace("\t", ""))

@@ -70,7 +70,7 @@ def test_a_task_that_went_well_is_its_subtasks() -> None:
         "2018-11-29T02:11:39",
     )
     assert [case.get("time") for case in suite.iter("testcase")] == ["1.500", None]
-    assert {case.get("classname") for case in suite.iter("testcase")} == {"dlftask.asked"}
+    assert {case.get("classname") for case in suite.iter("testcase")} == {"Import"}
 
 
 def test_a_failed_subtask_is_a_failure_and_the_task_none_beside_it() -> None:
@@ -189,3 +189,21 @@ def test_a_report_of_many_subtasks_is_never_in_memory_as_a_whole() -> None:
         gc.enable()
     assert size > 5_000_000
     assert peak < size / 2
+
+
+@pytest.mark.parametrize("command", ["##[x]", "##vso[x]", "##TeamCity[x]"])
+def test_no_ci_system_finds_a_command_and_no_reader_a_change(command: str) -> None:
+    snapshot = had("FAILED", part("FAILED", name=command, message=command), name=command)
+    text = "".join(render_junit([snapshot], strict=False))
+    assert "##" not in text
+    assert verdicts(report(snapshot)) == [(command, "failure", command)]
+
+
+def test_the_tasks_message_is_seen_where_a_subtask_failed() -> None:
+    root = report(had("FAILED", part("FAILED"), message="1 failed."))
+    assert [node.text for node in root.iter("system-out")] == ["1 failed."]
+
+
+def test_two_tasks_of_one_name_share_no_case() -> None:
+    cases = report(had("SUCCESSFUL"), had("SUCCESSFUL", asked="b")).iter("testcase")
+    assert len({(case.get("classname"), case.get("name")) for case in cases}) == 2

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from dlftask.errors import ServiceUnavailable, TaskNotFound, WaitTimeout
-from dlftask.output.data import compile_query
 from dlftask.output.log import ChangeLines, ChangesView, JsonlView
+from dlftask.output.query import compile_query
 from dlftask.streams import Streams
 from dlftask.task import Task, read_task
 from dlftask.waiting.snapshot import Snapshot

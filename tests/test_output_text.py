@@ -124,17 +124,11 @@ def test_an_offset_can_be_negative_and_half_an_hour(monkeypatch: pytest.MonkeyPa
     time.tzset()
 
 
-@pytest.mark.parametrize("number", [-1, -(10**18), 253_402_300_800_000, 10**18, 10**400])
-def test_what_is_no_time_is_shown_as_the_number_that_it_is(number: int) -> None:
-    assert task_time(number, utc=True) == str(number)
-    assert task_time(number, utc=False) == str(number)
-
-
-@given(st.integers())
-def test_no_number_is_too_odd_for_a_time_or_a_duration(number: int) -> None:
+@given(st.integers(0, 253_402_300_799_999))
+def test_every_time_that_is_read_can_be_shown(number: int) -> None:
     assert task_time(number, utc=True)
     assert task_time(number, utc=False)
-    assert duration_text(abs(number))
+    assert duration_text(number)
 
 
 def test_a_duration_is_short() -> None:
@@ -143,4 +137,21 @@ def test_a_duration_is_short() -> None:
     assert duration_text(15_000) == "15s"
     assert duration_text(1_500) == "1.5s"
     assert duration_text(90_061_000) == "1d01h"
-    assert duration_text(10**400).endswith("h")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("x ##[error]y", r"x \x23#[error]y"),
+        ("###[x] ##VSO[y]", r"#\x23#[x] \x23#VSO[y]"),
+        ("##teamCity[x", r"\x23#teamCity[x"),
+        ("::error::x", r"\x3a:error::x"),
+        ("  ::x", r"  \x3a:x"),
+        ("\t::x", r"\x09::x"),
+        ("## [x] ##y #[z]", "## [x] ##y #[z]"),
+        ("std::string", "std::string"),
+        ("a ::b", "a ::b"),
+    ],
+)
+def test_no_ci_system_finds_a_command(text: str, shown: str) -> None:
+    assert escape_controls(text) == shown

@@ -8,8 +8,10 @@ import pyte
 import pytest
 
 from dlftask.errors import TaskNotFound
-from dlftask.output.rich_tree import print_trees
-from dlftask.output.tree import tree_lines
+from dlftask.output.formats import RenderOptions, render
+from dlftask.output.rich_tree import render_rich_trees
+from dlftask.output.text import encodable
+from dlftask.output.tree import tree_fits, tree_lines
 from dlftask.streams import Streams
 from dlftask.task import Task, read_task
 from dlftask.waiting.snapshot import Snapshot
@@ -81,16 +83,13 @@ def rich(
 ) -> str:
     """What rich's tree looks like: on a pipe, or on a terminal of so many columns."""
     out = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
-
-    class Sized(Streams):
-        def size(self) -> tuple[int, int]:
-            return (80 if columns is None else columns), 24
-
-    streams = Sized(out, io.TextIOWrapper(io.BytesIO()), color=color, environ={})
-    streams.out_is_terminal = columns is not None
+    streams = Streams(out, io.TextIOWrapper(io.BytesIO()), color=color, environ={})
+    options = RenderOptions(
+        utc=True, compact=compact, unicode=streams.unicode, color=streams.color, width=columns
+    )
     snapshots = [Snapshot(asked or value["id"], task(value)) for value in values]
-    print_trees(snapshots, streams, utc=True, compact=compact)
-    return out.buffer.getvalue().decode(encoding)
+    # Without colours a pipe needs no rich: this is about what rich draws.
+    return encodable(render_rich_trees(snapshots, options), encoding)
 
 
 @pytest.mark.parametrize(
@@ -181,7 +180,7 @@ def test_nothing_from_the_service_is_obeyed() -> None:
             {"startTime": 2000, "endTime": 1000},
             "● 1  RUNNING\n  ID 1\n  started 1970-01-01 00:00:02Z  ended 1970-01-01 00:00:01Z\n",
         ),
-        ({"startTime": None, "endTime": -7}, "● 1  RUNNING\n  ID 1\n  ended -7\n"),
+        ({"startTime": None, "endTime": -7}, "● 1  RUNNING\n  ID 1\n"),
         ({"subtasks": [{}]}, "● 1  RUNNING\n  ID 1\n└── ? (no name)  (no status)\n"),
         ({"subtasks": [{"id": "2"}]}, "● 1  RUNNING\n  ID 1\n└── ? 2  (no status)\n"),
     ],
@@ -201,10 +200,9 @@ def test_an_id_that_is_not_the_one_asked_for_stands_beside_it() -> None:
 
 
 def test_what_could_not_be_had_has_no_tree() -> None:
-    stdout = io.TextIOWrapper(io.BytesIO())
     lost = Snapshot("gone", error=TaskNotFound("not there"), settled=True)
-    print_trees([lost], Streams(stdout, stdout, environ={}), utc=True, compact=False)
-    assert stdout.buffer.getvalue() == b""
+    for options in (RenderOptions(), RenderOptions(color=True), RenderOptions(width=80)):
+        assert "".join(render("tree", [lost, lost], options)) == ""
 
 
 def test_wrapped_lines_stand_below_the_name() -> None:
@@ -221,12 +219,42 @@ def test_wrapped_lines_stand_below_the_name() -> None:
     )
 
 
-def test_a_compact_tree_of_what_went_well_is_a_count() -> None:
-    parts = [{"id": str(n), "status": "SUCCESSFUL"} for n in range(3)]
-    value = {"id": "1", "name": "n", "status": "SUCCESSFUL", "subtasks": parts}
-    expected = "✓ n  SUCCESSFUL\n  ID 1\n└── … 3 more SUCCESSFUL\n"
+def test_a_compact_tree_of_what_went_well_is_one_line() -> None:
+    subtasks = [{"id": str(n), "status": "SUCCESSFUL"} for n in range(3)]
+    value = {
+        "id": "1",
+        "name": "n",
+        "status": "SUCCESSFUL",
+        "startTime": 0,
+        "endTime": 15000,
+        "subtasks": subtasks,
+    }
+    expected = "✓ n  SUCCESSFUL  15s  3 subtasks  1\n"
     assert plain(value, compact=True) == expected
     assert rich(value, compact=True) == expected
+    asked = "✓ n  SUCCESSFUL  15s  3 subtasks  other\n"
+    assert rich(value, compact=True, asked="other") == asked
+
+
+def test_what_runs_shows_the_time_since_its_start_on_a_terminal_alone() -> None:
+    value = {"id": "1", "status": "RUNNING", "startTime": 1000, "subtasks": [{"status": "RUNNING"}]}
+    snapshots = [Snapshot("1", task(value))]
+    options = RenderOptions(utc=True, now_ms=91_500)
+    shown = "".join(render("tree", snapshots, options._replace(width=80)))
+    assert shown.splitlines()[0] == "● 1  RUNNING  1m30s"
+    assert shown.splitlines()[-1] == "└── ● (no name)  RUNNING"
+    for other in (options, options._replace(color=True)):
+        assert "1m30s" not in "".join(render("tree", snapshots, other))
+
+
+def test_whether_trees_fit_counts_wrapped_rows() -> None:
+    snapshots = [Snapshot("1", task(FAILED))]
+    wide, narrow = RenderOptions(width=80, utc=True), RenderOptions(width=30, utc=True)
+    assert tree_fits(snapshots, wide, 8)
+    assert not tree_fits(snapshots, wide, 7)
+    assert not tree_fits(snapshots, narrow, 8)
+    assert tree_fits(snapshots, wide._replace(compact=True), 7)
+    assert not tree_fits(snapshots, wide, 2)
 
 
 def test_several_trees_stand_one_below_the_other() -> None:

@@ -18,8 +18,8 @@ from rich.console import Console
 from rich.text import Text
 
 from dlftask import Client, Snapshot, Task
+from dlftask.output.formats import RenderOptions, render
 from dlftask.output.live import LiveView
-from dlftask.output.rich_tree import print_trees
 from dlftask.simulator import Simulator
 from dlftask.streams import Streams
 
@@ -52,9 +52,8 @@ def streams() -> tuple[Streams, io.BytesIO]:
 
 
 def tree(task: Task, *, compact: bool = False) -> str:
-    out, written = streams()
-    print_trees([Snapshot(task.id, task)], out, utc=True, compact=compact)
-    return written.getvalue().decode()
+    options = RenderOptions(utc=True, compact=compact, color=True)
+    return "".join(render("tree", [Snapshot(task.id, task)], options))
 
 
 def live(task: Task, *, after_s: float) -> str:

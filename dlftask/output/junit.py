@@ -10,17 +10,21 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING
 
-from dlftask.output.text import display_name, escape_controls, status_word, task_time
+from dlftask.output.text import (
+    CI_COMMAND,
+    display_name,
+    escape_characters,
+    status_word,
+    task_time,
+)
 from dlftask.task import Status, Subtask, Task
 from dlftask.waiting.snapshot import Snapshot
 
-if TYPE_CHECKING:
-    from xml.etree.ElementTree import Element
-
-# What ``escape_controls`` leaves and XML 1.0 has not.
+# What ``escape_characters`` leaves and XML 1.0 has not.
 _NOT_XML = re.compile("[\ufffe\uffff]")
+_MARKUP = re.compile(f'{CI_COMMAND}|[&<>"]')
+_REFERENCES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "##": "&#35;#"}
 
 _TOGETHER = 500
 """Test cases of one piece: each is written and flushed."""
@@ -34,7 +38,7 @@ class _Case:
     verdict: str
     kind: str
     text: str
-    duration_ms: int | None = None
+    node: Task | Subtask | None = None
 
 
 def render_junit(snapshots: Sequence[Snapshot], *, strict: bool) -> Iterator[str]:
@@ -49,75 +53,51 @@ def render_junit(snapshots: Sequence[Snapshot], *, strict: bool) -> Iterator[str
 
 
 def _pieces(snapshots: Sequence[Snapshot], *, strict: bool) -> Iterator[str]:
-    from xml.etree.ElementTree import Element
-
-    counts = [Counter(_verdicts(snapshot, strict=strict)) for snapshot in snapshots]
-    tasks = [snapshot.result for snapshot in snapshots]
-    root = Element("testsuites", name="dlftask")
-    _count(root, sum(counts, Counter()))
-    known_ms = [task.duration_ms for task in tasks if task]
-    root.set("time", _seconds(sum(ms for ms in known_ms if ms is not None)))
+    counts = [
+        Counter(case.verdict for case in _cases(snapshot, strict=strict)) for snapshot in snapshots
+    ]
+    known_ms = [snapshot.result.duration_ms or 0 for snapshot in snapshots if snapshot.result]
     yield '<?xml version="1.0" encoding="UTF-8"?>\n'
-    yield _text(root, level=0).removesuffix(" />\n") + ">\n"
+    total = _counts(sum(counts, Counter()))
+    yield f'<testsuites name="dlftask"{total} time="{_seconds(sum(known_ms))}">\n'
+    taken: dict[str, set[str]] = {}
     for snapshot, of_suite in zip(snapshots, counts, strict=True):
-        end = "  </testsuite>\n"
-        yield _text(_suite(snapshot, of_suite), level=1).removesuffix(end)
-        # Jenkins splits it at the dot into a package and a class: all of a task stands together.
-        class_name = f"dlftask.{snapshot.task_id}"
-        for name, case in _distinct(_cases(snapshot, strict=strict)):
-            yield _text(_element(case, name, class_name), level=2)
-        yield end
+        task = snapshot.result
+        yield _suite_head(snapshot, of_suite)
+        class_name = _name(task) if task else "dlftask"
+        cases = _cases(snapshot, strict=strict)
+        own_shown = False
+        for name, case in _distinct(cases, taken.setdefault(class_name, set())):
+            own_shown = own_shown or case.node is task
+            yield _case_text(case, name, class_name)
+        if task and task.message and not own_shown:
+            yield f"    <system-out>{_xml(task.message)}</system-out>\n"
+        yield "  </testsuite>\n"
     yield "</testsuites>\n"
 
 
-def _text(element: "Element", *, level: int) -> str:
-    from xml.etree.ElementTree import tostring
-
-    _indent(element, level=level)
-    return f"{'  ' * level}{tostring(element, encoding='unicode')}\n"
-
-
-def _indent(element: "Element", *, level: int) -> None:
-    # The library's own leaves a cycle behind each time, for a collector that may be off.
-    if len(element):
-        element.text = "\n" + "  " * (level + 1)
-    for child in element:
-        _indent(child, level=level + 1)
-        child.tail = element.text
-    if len(element):
-        element[-1].tail = "\n" + "  " * level
+def _counts(verdicts: Counter[str]) -> str:
+    return (
+        f' tests="{verdicts.total()}" failures="{verdicts["failure"]}" errors="{verdicts["error"]}"'
+    )
 
 
-def _verdicts(snapshot: Snapshot, *, strict: bool) -> Iterator[str]:
-    return (case.verdict for case in _cases(snapshot, strict=strict))
-
-
-def _count(element: "Element", verdicts: Counter[str]) -> None:
-    element.set("tests", str(verdicts.total()))
-    element.set("failures", str(verdicts["failure"]))
-    element.set("errors", str(verdicts["error"]))
-
-
-def _suite(snapshot: Snapshot, counts: Counter[str]) -> "Element":
-    from xml.etree.ElementTree import Element, SubElement
-
+def _suite_head(snapshot: Snapshot, counts: Counter[str]) -> str:
     task = snapshot.result
-    suite = Element("testsuite", name=_clean(_name(task) if task else snapshot.task_id))
-    _count(suite, counts)
-    suite.set("skipped", "0")
-    properties = SubElement(suite, "properties")
-    SubElement(properties, "property", name="taskId", value=snapshot.task_id)
+    head = f'name="{_xml(_name(task) if task else snapshot.task_id)}"{_counts(counts)} skipped="0"'
+    properties = [("taskId", snapshot.task_id)]
     if task:
         if task.duration_ms is not None:
-            suite.set("time", _seconds(task.duration_ms))
+            head += f' time="{_seconds(task.duration_ms)}"'
         if task.start_ms is not None:
-            started = task_time(task.start_ms, utc=True)
-            if started.endswith("Z"):
-                suite.set("timestamp", started.removesuffix("Z").replace(" ", "T"))
-        for name, value in (("id", task.id), ("status", task.status), ("message", task.message)):
-            if value:
-                SubElement(properties, "property", name=name, value=_clean(value))
-    return suite
+            started = task_time(task.start_ms, utc=True).removesuffix("Z").replace(" ", "T")
+            head += f' timestamp="{started}"'
+        own = (("id", task.id), ("status", task.status), ("message", task.message))
+        properties += [(name, value) for name, value in own if value]
+    lines = "".join(
+        f'      <property name="{name}" value="{_xml(value)}" />\n' for name, value in properties
+    )
+    return f"  <testsuite {head}>\n    <properties>\n{lines}    </properties>\n"
 
 
 def _cases(snapshot: Snapshot, *, strict: bool) -> Iterator[_Case]:
@@ -126,8 +106,8 @@ def _cases(snapshot: Snapshot, *, strict: bool) -> Iterator[_Case]:
         yield _missing(snapshot)
         return
     failed = False
-    for part in task.subtasks:
-        case = _case(part, strict=strict)
+    for subtask in task.subtasks:
+        case = _case(subtask, strict=strict)
         failed = failed or case.verdict == "failure"
         yield case
     own = _case(task, strict=strict)
@@ -150,22 +130,23 @@ def _case(node: Task | Subtask, *, strict: bool) -> _Case:
         case unknown if unknown != Status.SUCCESSFUL:
             said = f"unknown status {status}" if unknown else "no status"
             verdict, text = "error", f"{said}: {message}" if message else said
-    return _Case(_name(node), verdict, status, text, node.duration_ms)
+    return _Case(_name(node), verdict, status, text, node)
 
 
 def _missing(snapshot: Snapshot) -> _Case:
-    error = snapshot.error
+    error = snapshot.error or snapshot.outage
     kind = error.code or type(error).__name__ if error else "NoAnswer"
     return _Case(snapshot.task_id, "error", kind, str(error) if error else "no answer")
 
 
 def _name(node: Task | Subtask) -> str:
-    return display_name(node.name, node.id)
+    if node.name and not node.name.isspace():
+        return escape_characters(node.name)
+    return display_name(None, node.id)
 
 
-def _distinct(cases: Iterable[_Case]) -> Iterator[tuple[str, _Case]]:
+def _distinct(cases: Iterable[_Case], taken: set[str]) -> Iterator[tuple[str, _Case]]:
     """The cases with names, numbered where one stands twice: GitLab would show only one of them."""
-    taken: set[str] = set()
     count: dict[str, int] = {}
     for case in cases:
         name = case.name
@@ -176,23 +157,27 @@ def _distinct(cases: Iterable[_Case]) -> Iterator[tuple[str, _Case]]:
         yield name, case
 
 
-def _element(case: _Case, name: str, class_name: str) -> "Element":
-    from xml.etree.ElementTree import Element, SubElement
-
-    element = Element("testcase", name=_clean(name), classname=class_name)
-    if case.duration_ms is not None:
-        element.set("time", _seconds(case.duration_ms))
-    text = _clean(case.text)
+def _case_text(case: _Case, name: str, class_name: str) -> str:
+    head = f'    <testcase name="{_xml(name)}" classname="{_xml(class_name)}"'
+    if case.node is not None and case.node.duration_ms is not None:
+        head += f' time="{_seconds(case.node.duration_ms)}"'
+    if not case.text and not case.verdict:
+        return f"{head} />\n"
+    text = _xml(case.text)
     if case.verdict:
-        verdict = SubElement(element, case.verdict, message=text, type=_clean(case.kind))
-        verdict.text = text
-    elif text:
-        SubElement(element, "system-out").text = text
-    return element
+        start = f'<{case.verdict} message="{text}" type="{_xml(case.kind)}">'
+        body = f"{start}{text}</{case.verdict}>"
+    else:
+        body = f"<system-out>{text}</system-out>"
+    return f"{head}>\n      {body}\n    </testcase>\n"
 
 
-def _clean(text: str) -> str:
-    return _NOT_XML.sub(lambda match: f"\\u{ord(match[0]):04x}", escape_controls(text))
+def _xml(text: str) -> str:
+    """Text for an element or an attribute; a reader gets a CI system's command back as it was."""
+    if not text.isprintable():
+        text = escape_characters(text)
+        text = _NOT_XML.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+    return _MARKUP.sub(lambda match: _REFERENCES[match[0]], text)
 
 
 def _seconds(milliseconds: int) -> str:

@@ -12,7 +12,7 @@ from dlftask.task import Task
 from dlftask.waiting.snapshot import Snapshot
 
 if TYPE_CHECKING:
-    from dlftask.output.data import Query
+    from dlftask.output.query import Query
 
 SILENCE_S = 55.0
 """Silence before a heartbeat. CI systems take a job for dead after minutes; we promise one."""

@@ -2,17 +2,28 @@
 
 import io
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.segment import Segment
 from rich.text import Text
 from rich.tree import Tree
 
+from dlftask.output.formats import RenderOptions
 from dlftask.output.text import display_name, status_word, style, symbol
-from dlftask.output.tree import GAP, node_facts, rest_line, shown_subtasks, task_facts
-from dlftask.streams import Streams
+from dlftask.output.tree import (
+    GAP,
+    node_facts,
+    one_line_facts,
+    rest_line,
+    shown_subtasks,
+    task_facts,
+)
 from dlftask.task import Status, Subtask, Task
 from dlftask.waiting.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from dlftask.streams import Streams
 
 _NARROWEST = 20
 """Columns below which a tree has no room; the terminal wraps by itself there."""
@@ -24,7 +35,13 @@ _UNLIMITED = 1_000_000_000
 """Columns of a pipe, where nothing is wrapped or cut."""
 
 
-def node_label(node: Task | Subtask, *, unicode: bool) -> Text:
+def node_label(
+    node: Task | Subtask,
+    *,
+    unicode: bool,
+    now_ms: int | None = None,
+    facts: list[str] | None = None,
+) -> Text:
     """One line about a task or a subtask; never markup, and wrapped rather than cut."""
     look = style(node.status)
     label = Text(overflow="fold")
@@ -33,7 +50,7 @@ def node_label(node: Task | Subtask, *, unicode: bool) -> Text:
     label.append(f" {name}", "bold" if isinstance(node, Task) else "")
     label.append(GAP)
     label.append(status_word(node.status), look)
-    for fact in node_facts(node):
+    for fact in node_facts(node, now_ms) if facts is None else facts:
         label.append(GAP + fact)
     return label
 
@@ -65,17 +82,20 @@ class _Hanging:
         yield Segment.line()
 
 
-def task_tree(
-    task: Task, *, utc: bool, compact: bool, unicode: bool, asked: str | None = None
-) -> Tree:
+def task_tree(task: Task, asked: str, options: RenderOptions) -> Tree:
     """A task's tree; rich draws its lines in ASCII on a console whose encoding is not UTF-8."""
-    root = node_label(task, unicode=unicode)
-    for fact in task_facts(task, utc=utc, asked=asked):
-        root.append(f"\n{fact}")
+    unicode = options.unicode
+    now_ms = options.now_ms if options.width is not None else None
+    facts = one_line_facts(task, asked) if options.compact else None
+    root = node_label(task, unicode=unicode, now_ms=now_ms, facts=facts)
     tree = Tree(_Hanging(root), highlight=False)
-    shown, rest = shown_subtasks(task, compact=compact)
-    for part in shown:
-        tree.add(_Hanging(node_label(part, unicode=unicode)))
+    if facts is not None:
+        return tree
+    for fact in task_facts(task, utc=options.utc, asked=asked):
+        root.append(f"\n{fact}")
+    shown, rest = shown_subtasks(task, compact=options.compact)
+    for subtask in shown:
+        tree.add(_Hanging(node_label(subtask, unicode=unicode, now_ms=now_ms)))
     if rest:
         tree.add(rest_label(rest, unicode=unicode))
     return tree
@@ -93,20 +113,23 @@ class _Buffer(io.StringIO):
         return self._named
 
 
-def make_console(streams: Streams) -> Console:
-    """A console that draws for standard output; what it drew is read from ``console.file``.
-
-    It is told all that it needs, so that no variable of the environment (COLUMNS, TERM) is read
-    a second time and otherwise than the rest of the program reads it.
-    """
+def make_console(streams: "Streams") -> Console:
+    """A console that draws for standard output; what it drew is read from ``console.file``."""
     columns, rows = streams.size()
+    width = columns if streams.out_is_terminal else None
+    return _console(width, rows, unicode=streams.unicode, color=streams.color)
+
+
+def _console(width: int | None, rows: int, *, unicode: bool, color: bool) -> Console:
+    # It is told all that it needs, so that no variable of the environment (COLUMNS, TERM) is read
+    # a second time and otherwise than the rest of the program reads it.
     return Console(
-        file=_Buffer("utf-8" if streams.unicode else "ascii"),
-        width=max(columns, _NARROWEST) if streams.out_is_terminal else _UNLIMITED,
+        file=_Buffer("utf-8" if unicode else "ascii"),
+        width=_UNLIMITED if width is None else max(width, _NARROWEST),
         height=max(rows, 1),
         force_terminal=True,
-        color_system="standard" if streams.color else None,
-        no_color=not streams.color,
+        color_system="standard" if color else None,
+        no_color=not color,
         highlight=False,
         markup=False,
         emoji=False,
@@ -115,25 +138,12 @@ def make_console(streams: Streams) -> Console:
     )
 
 
-def print_trees(
-    snapshots: Sequence[Snapshot], streams: Streams, *, utc: bool, compact: bool
-) -> None:
-    """Print the tasks' trees on standard output, wrapped on a terminal alone.
-
-    One that could not be had has none.
-    """
-    console = make_console(streams)
-    buffer = console.file
+def render_rich_trees(snapshots: Sequence[Snapshot], options: RenderOptions) -> str:
+    """The tasks' trees, wrapped on a terminal alone; one that could not be had has none."""
+    console = _console(options.width, 1, unicode=options.unicode, color=options.color)
     for snapshot in snapshots:
-        if snapshot.result is None:
-            continue
-        tree = task_tree(
-            snapshot.result,
-            utc=utc,
-            compact=compact,
-            unicode=streams.unicode,
-            asked=snapshot.task_id,
-        )
-        console.print(tree, soft_wrap=not streams.out_is_terminal)
-    if isinstance(buffer, io.StringIO):
-        streams.write(buffer.getvalue())
+        if snapshot.result is not None:
+            tree = task_tree(snapshot.result, snapshot.task_id, options)
+            console.print(tree, soft_wrap=options.width is None)
+    buffer = console.file
+    return buffer.getvalue() if isinstance(buffer, io.StringIO) else ""

@@ -1,17 +1,20 @@
-"""Words and symbols that every view of a task shares; untrusted text made escape_controls.
+"""Words and symbols that every view of a task shares; untrusted text made safe to show.
 
-Replaced are the characters of the contract's "Text from the service" (C0, DEL, C1, bidirectional
-controls), lone surrogates, and what else deceives because it shows as nothing at all or breaks a
-line: soft hyphen, zero-width space, word joiner and invisible operators, byte order mark, line and
-paragraph separator, annotation marks, tags. The two joiners U+200C and U+200D stay: Persian,
-Indic scripts and emoji are written with them.
+CI systems obey commands in a log: ``##[…]`` (GitHub, Azure), ``##vso[…]`` (Azure) and
+``##teamcity[…]`` anywhere in a line, ``::…`` (GitHub) at its start. They are broken by an escape.
+
+Control characters are replaced too: the characters of the contract's "Text from the service" (C0,
+DEL, C1, bidirectional controls), lone surrogates, and what else deceives because it shows as
+nothing at all or breaks a line: soft hyphen, zero-width space, word joiner and invisible operators,
+byte order mark, line and paragraph separator, annotation marks, tags. The two joiners U+200C and
+U+200D stay: Persian, Indic scripts and emoji are written with them.
 """
 
 import re
 import time
 
 from dlftask.durations import format_duration
-from dlftask.task import Status
+from dlftask.task import status_info
 
 C0 = r"\x00-\x1f"
 CONTROLS = C0 + r"\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff"
@@ -24,28 +27,8 @@ _INVISIBLE = r"\xad\u180e\u200b\u2060-\u2065\u206a-\u206f\ufeff\ufff9-\ufffb\U00
 # Not yet compiled: most runs do not need it.
 _DECEPTIVE = f"[{CONTROLS}{LINE_BREAKS}{_INVISIBLE}]"
 
-_SYMBOLS: dict[str | None, str] = {
-    Status.SUCCESSFUL: "✓",
-    Status.RUNNING: "●",
-    Status.FAILED: "✗",
-    Status.WARNING: "!",
-}
-_ASCII_SYMBOLS: dict[str | None, str] = {
-    Status.SUCCESSFUL: "v",
-    Status.RUNNING: ">",
-    Status.FAILED: "x",
-    Status.WARNING: "!",
-}
-# The eight colours of the terminal's own theme: the user has chosen them to be read on the
-# background that the user has chosen.
-_STYLES: dict[str | None, str] = {
-    Status.SUCCESSFUL: "green",
-    Status.RUNNING: "blue",
-    Status.FAILED: "red",
-    Status.WARNING: "yellow",
-}
-
-_YEAR_10000_MS = 253_402_300_800_000
+CI_COMMAND = r"(?i)##(?=\[|vso\[|teamcity\[)"
+"""A regex for the start of a CI system's command that is obeyed wherever in a line it stands."""
 
 _LONGEST_LINE = 1000
 """Characters of a line on standard error: what a service says can be longer than anybody reads."""
@@ -59,10 +42,20 @@ def escaped(match: re.Match[str]) -> str:
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
-def escape_controls(text: str) -> str:
-    """The text with each character that could be obeyed, or deceives, replaced by its escape."""
+def escape_characters(text: str) -> str:
+    """Replace each character that could be obeyed, or deceives, by its escape."""
     # Whatever is replaced counts as unprintable for Python: the common case costs next to nothing.
     return text if text.isprintable() else re.sub(_DECEPTIVE, escaped, text)
+
+
+def escape_controls(text: str) -> str:
+    """Make text of the service safe on a line: control characters and CI commands are escaped."""
+    text = escape_characters(text)
+    if "##" in text:
+        text = re.sub(CI_COMMAND, r"\\x23#", text)
+    if "::" in text:
+        text = re.sub(r"\A(\s*):(?=:)", r"\1\\x3a", text)
+    return text
 
 
 def encodable(text: str, encoding: str) -> str:
@@ -71,7 +64,7 @@ def encodable(text: str, encoding: str) -> str:
 
 
 def one_line(text: str, encoding: str) -> str:
-    """The text escape_controls, as it can be written, and cut at 1,000 characters of that."""
+    """The text made safe, as it can be written, and cut at 1,000 characters of that."""
     line = encodable(escape_controls(text), encoding)
     if len(line) <= _LONGEST_LINE:
         return line
@@ -81,22 +74,22 @@ def one_line(text: str, encoding: str) -> str:
 
 def symbol(status: str | None, *, unicode: bool) -> str:
     """The status as one narrow character; ``?`` for one that is not known."""
-    symbols = _SYMBOLS if unicode else _ASCII_SYMBOLS
-    return symbols.get(status, "?")
+    info = status_info(status)
+    return info.symbol if unicode else info.ascii_symbol
 
 
 def style(status: str | None) -> str:
     """The status as a rich style."""
-    return _STYLES.get(status, "magenta")
+    return status_info(status).style
 
 
 def status_word(status: str | None) -> str:
-    """The status as a escape_controls word; a placeholder where there is none."""
+    """The status as a word that is safe to show; a placeholder where there is none."""
     return escape_controls(status) if status else "(no status)"
 
 
 def display_name(name: str | None, identity: str | None) -> str:
-    """The escape_controls name; without one the ID, without that a placeholder."""
+    """The name, safe to show; without one the ID, without that a placeholder."""
     if name and not name.isspace():
         return escape_controls(name)
     return escape_controls(identity) if identity else "(no name)"
@@ -106,19 +99,11 @@ def duration_text(milliseconds: int | None) -> str:
     """A duration as people read it: ``340ms``, ``15s``, ``1m30s``; empty where unknown."""
     if milliseconds is None:
         return ""
-    # An absurd number, which JSON may hold, does not fit a float.
-    return format_duration(
-        milliseconds / 1000 if milliseconds < 1_000_000 else milliseconds // 1000
-    )
+    return format_duration(milliseconds / 1000)
 
 
 def task_time(milliseconds: int, *, utc: bool) -> str:
-    """A service's time (ms since the epoch) as ``2018-11-29 02:11:39Z``, or local with its offset.
-
-    What is no time between 1970 and 9999 is shown as the number that it is.
-    """
-    if not 0 <= milliseconds < _YEAR_10000_MS:
-        return str(milliseconds)
+    """A task's time (ms since the epoch) as ``2018-11-29 02:11:39Z``, or local with its offset."""
     return _date_time(milliseconds // 1000, " ", utc=utc)
 
 

@@ -1,0 +1,142 @@
+"""Tasks as GitHub's Markdown, for a job summary or a comment.
+
+Text of the service stands in code spans, in which GitHub interprets nothing. A summary larger than
+1 MiB is dropped whole there: this one is cut before, and says so in its last line.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from dlftask.output.text import duration_text, escape_controls, symbol, task_time
+from dlftask.task import KNOWN_STATUSES, Status, Subtask, Task, status_info
+from dlftask.waiting.snapshot import Snapshot
+
+_MOST_BYTES = 1_000_000
+_LAST_LINE_BYTES = 200
+"""Kept free for the line that counts what was cut."""
+_LONGEST_TEXT = 1000
+"""Characters of a name or a message in a document that has to be cut."""
+_CUT_MARK = " … (cut)"
+_MOST_BACKTICKS = 80
+"""Backticks of a code span's fence: GitHub's parser takes no more of them for one."""
+
+_TABLE = "| Status | Subtask | Duration | Message |\n|---|---|---|---|\n"
+_DETAILS_END = "\n</details>\n\n"
+
+
+@dataclass(slots=True)
+class _Section:
+    """A task: its head, and the rows of its table, first those that need a look."""
+
+    head: str
+    first: list[str] = field(default_factory=list)
+    rest: list[str] = field(default_factory=list)
+
+
+def render_markdown(snapshots: Sequence[Snapshot], *, utc: bool) -> str:
+    """The document, at most 1,000,000 bytes in UTF-8."""
+    text = "".join(_text(_section(snapshot, None, utc=utc)) for snapshot in snapshots)
+    if _size(text) <= _MOST_BYTES:
+        return text
+    return _cut([_section(snapshot, _LONGEST_TEXT, utc=utc) for snapshot in snapshots])
+
+
+def _cut(sections: Sequence[_Section]) -> str:
+    """What there is room for: first every task, then what is not SUCCESSFUL, then the rest."""
+    left = _MOST_BYTES - _LAST_LINE_BYTES
+    kept: list[_Section] = []
+    for section in sections:
+        left -= _size(_text(_Section(section.head, section.first[:1], section.rest[:1])))
+        if left < 0:
+            break
+        kept.append(_Section(section.head, section.first[:1], section.rest[:1]))
+    for rows in ("first", "rest"):
+        for section, short in zip(sections, kept, strict=False):
+            for row in getattr(section, rows)[1:]:
+                left -= _size(row)
+                if left < 0:
+                    break
+                getattr(short, rows).append(row)
+    rows_of = [sum(len(s.first) + len(s.rest) for s in some) for some in (sections, kept)]
+    tasks, subtasks = len(sections) - len(kept), rows_of[0] - rows_of[1]
+    text = "".join(map(_text, kept))
+    shortened = text.count(_CUT_MARK)
+    return (
+        f"{text}Left out: {tasks} tasks, {subtasks} subtasks; shortened: {shortened} texts"
+        f" of more than {_LONGEST_TEXT} characters.\n"
+    )
+
+
+def _size(text: str) -> int:
+    return len(text.encode())
+
+
+def _text(section: _Section) -> str:
+    text = section.head
+    if section.first:
+        text += f"{_TABLE}{''.join(section.first)}\n"
+    if section.rest:
+        # Markdown goes on inside HTML after an empty line.
+        title = f"<details>\n<summary>{len(section.rest)} {Status.SUCCESSFUL}</summary>\n\n"
+        text += f"{title}{_TABLE}{''.join(section.rest)}{_DETAILS_END}"
+    return text
+
+
+def _section(snapshot: Snapshot, longest: int | None, *, utc: bool) -> _Section:
+    task = snapshot.result
+    if task is None:
+        error = snapshot.error or snapshot.outage
+        said = _code(str(error) if error else "no answer", longest)
+        return _Section(f"## ✗ {_code(snapshot.task_id, longest)}\n\nError: {said}\n\n")
+    name = task.name if task.name and not task.name.isspace() else task.id
+    facts = [f"ID {_code(snapshot.task_id, longest)}"]
+    if task.id != snapshot.task_id:
+        facts.append(f"in the response {_code(task.id, longest)}")
+    if task.start_ms is not None:
+        facts.append(f"started {task_time(task.start_ms, utc=utc)}")
+    if task.end_ms is not None:
+        facts.append(f"ended {task_time(task.end_ms, utc=utc)}")
+    if task.duration_ms is not None:
+        facts.append(duration_text(task.duration_ms))
+    head = f"## {_status(task.status, longest)} {_code(name, longest)}\n\n{' · '.join(facts)}\n\n"
+    if task.message:
+        head += f"{_code(task.message, longest)}\n\n"
+    section = _Section(head)
+    for subtask in sorted(task.subtasks, key=lambda subtask: status_info(subtask.status).rank):
+        rows = section.rest if subtask.status == Status.SUCCESSFUL else section.first
+        rows.append(_row(subtask, longest))
+    return section
+
+
+def _row(node: Task | Subtask, longest: int | None) -> str:
+    name = node.name if node.name and not node.name.isspace() else node.id
+    cells = [
+        _status(node.status, longest),
+        _code(name or "(no name)", longest),
+        duration_text(node.duration_ms),
+        _code(node.message or "", longest),
+    ]
+    # A table's cells end at each pipe but an escaped one, in a code span too.
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |\n"
+
+
+def _status(status: str | None, longest: int | None) -> str:
+    word = status if status in KNOWN_STATUSES else _code(status or "(no status)", longest)
+    return f"{symbol(status, unicode=True)} {word}"
+
+
+def _code(text: str, longest: int | None) -> str:
+    """The text as a code span, which ends at a fence of as many backticks alone."""
+    text = escape_controls(text)
+    if longest is not None and len(text) > longest:
+        text = text[:longest] + _CUT_MARK
+    if not text:
+        return ""
+    most = max(map(len, re.findall("`+", text)), default=0)
+    if most >= _MOST_BACKTICKS:
+        text, most = text.replace("`", r"\x60"), 0
+    fence = "`" * (most + 1)
+    # One space at each end is taken away, where both have one and something else is between.
+    padded = text[0] == "`" or text[-1] == "`" or (text[0] == text[-1] == " " and text.strip(" "))
+    return f"{fence} {text} {fence}" if padded else f"{fence}{text}{fence}"

@@ -1,0 +1,117 @@
+"""Reports: the result written to files, each in a format of its own, once, at the end."""
+
+import errno
+import os
+import stat
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from dlftask.errors import ConfigurationError, OutputFailed
+from dlftask.output.formats import RenderOptions, render
+from dlftask.waiting.snapshot import Snapshot
+
+# On Windows there is no such flag, and no FIFO in the file system.
+_NONBLOCK = getattr(os, "O_NONBLOCK", 0)
+_FIFO_WAIT_S = 1.0
+"""For a FIFO's reader, to come or to read on."""
+
+
+def check_report_paths(targets: Iterable[tuple[str, Path]]) -> None:
+    """Raise ``ConfigurationError`` where a report could not be written, or two to one file."""
+    seen: set[Path | tuple[int, int]] = set()
+    for form, path in targets:
+        about = f"--report {form}:{path}"
+        try:
+            key = _check_path(path)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise ConfigurationError(f"{about}: {reason}") from None
+        except (ValueError, RuntimeError) as error:  # a null byte, a loop of links
+            raise ConfigurationError(f"{about}: {error}") from None
+        if key in seen:
+            raise ConfigurationError(f"{about}: two reports to the same file")
+        seen.add(key)
+
+
+def _check_path(path: Path) -> Path | tuple[int, int]:
+    """What tells the file from another: hard links are one file. Raises ``OSError``."""
+    real = Path(os.path.realpath(path))
+    try:
+        found = real.stat()
+    except FileNotFoundError:
+        folder = real.parent
+        if not folder.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, f"{folder} is not a folder") from None
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, f"{folder} cannot be written to") from None
+        return real
+    if stat.S_ISDIR(found.st_mode):
+        raise IsADirectoryError(errno.EISDIR, "is a folder")
+    if not os.access(real, os.W_OK):
+        raise PermissionError(errno.EACCES, "cannot be written to")
+    return found.st_dev, found.st_ino
+
+
+def as_report(snapshot: Snapshot) -> Snapshot:
+    """The snapshot for a report: a task once seen has its last state, whatever ended the wait."""
+    if snapshot.task is None or snapshot.error is None:
+        return snapshot
+    return replace(snapshot, error=None)
+
+
+def write_reports(
+    targets: Iterable[tuple[str, Path]], snapshots: Sequence[Snapshot], options: RenderOptions
+) -> list[OutputFailed]:
+    """Write each report; returns an error for each that could not be written."""
+    snapshots = [as_report(snapshot) for snapshot in snapshots]
+    options = options._replace(unicode=True, color=False, width=None)
+    failed = []
+    for form, path in targets:
+        try:
+            _write(path, (piece.encode() for piece in render(form, snapshots, options)))
+        except (OSError, ValueError) as error:
+            reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+            failed.append(OutputFailed(f"the report {path} could not be written: {reason}"))
+        except ConfigurationError as error:  # a query that does not fit what came
+            failed.append(OutputFailed(f"the report {path} could not be written: {error}"))
+    return failed
+
+
+def _write(path: Path, pieces: Iterable[bytes]) -> None:
+    file = _open(path)
+    try:
+        for piece in pieces:
+            _write_all(file, piece)
+        if stat.S_ISREG(os.fstat(file).st_mode):
+            os.ftruncate(file, os.lseek(file, 0, os.SEEK_CUR))
+    finally:
+        os.close(file)
+
+
+def _open(path: Path) -> int:
+    # Without O_TRUNC: an old report is shortened only once the new one is written.
+    flags = os.O_WRONLY | os.O_CREAT | _NONBLOCK
+    flags |= getattr(os, "O_BINARY", 0) | getattr(os, "O_NOCTTY", 0)
+    until_s = time.monotonic() + _FIFO_WAIT_S
+    while True:
+        try:
+            return os.open(path, flags, 0o666)
+        except OSError as error:
+            # A FIFO that nobody has opened to read.
+            if error.errno != errno.ENXIO or time.monotonic() >= until_s:
+                raise
+        time.sleep(0.02)
+
+
+def _write_all(file: int, data: bytes) -> None:
+    until_s = time.monotonic() + _FIFO_WAIT_S
+    while data:
+        try:
+            data = data[os.write(file, data) :]
+            until_s = time.monotonic() + _FIFO_WAIT_S
+        except BlockingIOError:
+            if time.monotonic() >= until_s:
+                raise
+            time.sleep(0.01)

@@ -1,0 +1,54 @@
+"""Tasks as tab-separated lines, which a program can read back without loss."""
+
+import re
+from collections.abc import Iterable, Iterator
+
+from dlftask.output.text import CI_COMMAND, CONTROLS, LINE_BREAKS, escaped
+from dlftask.task import Subtask, Task
+from dlftask.waiting.snapshot import Snapshot
+
+# Not yet compiled: most runs do not need it. The first ``#`` of a CI system's command is one.
+_SPECIAL = rf"{CI_COMMAND}|[{CONTROLS}{LINE_BREAKS}\\]"
+_SHORT_ESCAPES = {"\t": r"\t", "\n": r"\n", "\r": r"\r", "\\": r"\\"}
+
+
+def render_tsv(snapshots: Iterable[Snapshot]) -> Iterator[str]:
+    """A line for each task that could be had, and below it one for each of its subtasks.
+
+    The second column is the ID that was asked for; the third is what the answer calls the node.
+    """
+    return ("".join(_tsv_lines(snapshot)) for snapshot in snapshots)
+
+
+def _tsv_lines(snapshot: Snapshot) -> Iterator[str]:
+    task = snapshot.result
+    if task is None:
+        return
+    yield _tsv_line("task", snapshot.task_id, task)
+    for subtask in task.subtasks:
+        yield _tsv_line("subtask", snapshot.task_id, subtask)
+
+
+def _tsv_line(kind: str, asked: str, node: Task | Subtask) -> str:
+    return (
+        f"{kind}\t{asked}\t{_field(node.id)}\t{_field(node.status)}"
+        f"\t{_number(node.start_ms)}\t{_number(node.end_ms)}\t{_number(node.last_update_ms)}"
+        f"\t{_number(node.duration_ms)}\t{_field(node.name)}\t{_field(node.message)}\n"
+    )
+
+
+def _number(value: int | None) -> str:
+    return "" if value is None else str(value)
+
+
+def _field(text: str | None) -> str:
+    if not text or (text.isprintable() and "\\" not in text and "##" not in text):
+        return text or ""
+    return re.sub(_SPECIAL, short_escape, text)
+
+
+def short_escape(match: re.Match[str]) -> str:
+    r"""Escape one character, as ``\n`` rather than ``\x0a`` where it has such a name."""
+    if match[0] == "##":
+        return r"\x23#"
+    return _SHORT_ESCAPES.get(match[0]) or escaped(match)
