@@ -1,37 +1,48 @@
-"""One run of a command: ask or wait, show it, print the result, earn an exit status."""
+"""One run of a command: ask or wait, show it, print the result, return an exit status."""
 
+import os
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from dlftask.api.client import Client
 from dlftask.errors import (
-    ConfigurationError,
+    BrokenOutput,
+    DlftaskError,
     ExitStatus,
     Interrupted,
-    OutputFailed,
     TaskNotFound,
     WaitTimeout,
 )
 from dlftask.history import remember
-from dlftask.messages import write_errors
-from dlftask.output.result import print_result
+from dlftask.messages import write_error, write_errors
+from dlftask.output.colors import paint
+from dlftask.output.formats import FORMATS, RenderOptions, render
 from dlftask.output.subtasks import known_state
-from dlftask.output.text import escape_controls
+from dlftask.output.text import escape_controls, one_line, style
+from dlftask.output.view import View, WaitState
 from dlftask.settings import Settings
-from dlftask.signals import cancel_end, end_stuck_process, terminal_restored
+from dlftask.signals import cancel_end, end_stuck_process, in_foreground, terminal_restored
 from dlftask.streams import Streams
+from dlftask.task import Status, Subtask, Task
 from dlftask.waiting.policy import WaitPolicy
 from dlftask.waiting.snapshot import Snapshot, overall_status
 
 if TYPE_CHECKING:
     from dlftask.output.query import Query
-    from dlftask.output.view import View
+    from dlftask.output.screen import InPlaceView
+    from dlftask.output.terminal_progress import TerminalProgress
 
 
 _LATE_S = 0.3
 """After ``--timeout``, how long a write may hang before it is looked at."""
+
+_MOST_IDS = 5
+"""In the line that says how to see all."""
 
 
 class Command(NamedTuple):
@@ -47,27 +58,37 @@ class Command(NamedTuple):
         """Whether the wait itself is what the user wants to see."""
         return self.name == "watch"
 
-    def resumed(self, task_ids: Iterable[str]) -> str:
-        """The command line that goes on waiting for some of its tasks."""
+    def resumed(self, task_ids: Iterable[str], *, settings: Settings, fail_fast: bool) -> str:
+        """The command line that waits for some of its tasks again; not so ``fail_fast``."""
         words = ["dlftask", self.name, *self.options]
+        prefix = ""
+        if fail_fast:
+            words = [word for word in words if word != "--fail-fast"]
+            switched_on = settings.environ.get("DLFTASK_FAIL_FAST")
+            if switched_on or "fail_fast" in settings.profile.values:
+                prefix = "DLFTASK_FAIL_FAST=0 "
         ids = list(task_ids)
         if any(task_id.startswith("-") for task_id in ids):
             words.append("--")
-        return shlex.join([*words, *ids])
+        return prefix + shlex.join([*words, *ids])
 
 
 def run(command: Command, settings: Settings, streams: Streams) -> ExitStatus:
-    """Run a command to its end and give what its tasks earned.
+    """Run a command to its end; its exit status.
 
-    Raises ``ConfigurationError``, ``OutputFailed``, ``BrokenOutput`` and ``Interrupted``: those are
-    about the run. What goes wrong with a task is said here.
+    Raises ``Interrupted`` and the errors that concern the whole run: ``ConfigurationError``,
+    ``OutputFailed``, ``BrokenOutput``. Errors of one task are written here.
     """
-    _end_stuck_writes(command, settings)
     query = None
+    _end_stuck_writes(command, settings)
     if settings.query is not None:
         from dlftask.output.query import compile_query
 
         query = compile_query(settings.query)
+    if settings.reports:
+        from dlftask.output.reports import check_report_paths
+
+        check_report_paths(settings.reports)
     with _client(settings, streams) as client:
         if not settings.quiet:
             for warning in client.warnings:
@@ -75,21 +96,7 @@ def run(command: Command, settings: Settings, streams: Streams) -> ExitStatus:
         task_ids = command.task_ids or _start_demo_import(client)
         if not settings.demo:
             remember(task_ids, environ=settings.environ, home=settings.home)
-        command = command._replace(task_ids=task_ids)
-        drawn = _draws(command, settings, streams)
-        kept = terminal_restored(b"\r\x1b[J\x1b[?7h\x1b[?25h", lambda: None)
-        with kept if drawn else nullcontext():
-            snapshots = _follow(client, command, streams, query)
-    settings = client.settings
-    cancel_end()  # the printing of a result is never cut short
-    print_result(snapshots, settings, streams, watched=command.watches, query=query)
-    status = overall_status(snapshots, strict=settings.strict)
-    _end_stuck_writes(command, settings, status)
-    write_errors(snapshots, streams)
-    if settings.wait and not settings.quiet:
-        ended_early = [snapshot for snapshot in snapshots if _ended_early(snapshot)]
-        _say_unfinished(ended_early, command, settings, streams)
-    return status
+        return _Run(command._replace(task_ids=task_ids), client, streams, query).run()
 
 
 def _end_stuck_writes(
@@ -103,12 +110,12 @@ def _end_stuck_writes(
 
 @contextmanager
 def _client(settings: Settings, streams: Streams) -> Iterator[Client]:
-    """A client of the service that is meant; of an embedded one for ``--demo``."""
+    """A client of the service; of an embedded one for ``--demo``."""
 
-    def say_each_line(text: str) -> None:
+    def log_lines(text: str) -> None:
         streams.log("\n".join(escape_controls(line) for line in text.splitlines()))
 
-    trace = say_each_line if settings.debug and not settings.quiet else None
+    trace = log_lines if settings.debug and not settings.quiet else None
     with ExitStack() as stack:
         if settings.demo:
             from dlftask.simulator import Simulator
@@ -121,7 +128,10 @@ def _client(settings: Settings, streams: Streams) -> Iterator[Client]:
                 origins={"endpoint": "--demo"},
                 environ=simulator.environment(),
             )
-        yield stack.enter_context(Client(settings=settings, trace=trace))
+        client = stack.enter_context(Client(settings=settings, trace=trace))
+        if trace is not None:
+            trace(client.description)
+        yield client
 
 
 def _start_demo_import(client: Client) -> list[str]:
@@ -129,106 +139,269 @@ def _start_demo_import(client: Client) -> list[str]:
     from dlftask.task import read_json
 
     body = b'{"path": "obs://demo/jobs.zip"}'
-    reply = client.service.call("POST", "jobs/import", body=body)
-    return [read_json(reply.body)["taskId"]]
+    response = client.service.call("POST", "jobs/import", body=body)
+    return [read_json(response.body)["taskId"]]
 
 
-def _follow(
-    client: Client, command: Command, streams: Streams, query: "Query | None"
-) -> list[Snapshot]:
-    settings = client.settings
-    policy = WaitPolicy(
-        wait=settings.wait,
-        interval_s=settings.interval_s,
-        max_outage_s=settings.max_outage_s,
-        timeout_s=settings.timeout_s,
-        began_s=command.began_s,
-    )
-    view: View = _NoView()
-    snapshots = {task_id: Snapshot(task_id) for task_id in command.task_ids}
-    try:
-        view = _view(command, settings, streams, query)
-        news = client.follow(command.task_ids, policy, note=view.note, tick_s=view.tick_s)
-        view.tick()
-        for changed in news:
-            if command.watches:
-                streams.check_reader()
-            snapshots.update((snapshot.task_id, snapshot) for snapshot in changed)
-            if changed:
-                view.show(changed)
+class _Run:
+    """A command whose client and task IDs are known."""
+
+    def __init__(
+        self, command: Command, client: Client, streams: Streams, query: "Query | None"
+    ) -> None:
+        self._command = command
+        self._client = client
+        self._streams = streams
+        self._settings = settings = client.settings
+        self._state = WaitState(command.task_ids, began_s=command.began_s)
+        self._options = RenderOptions(
+            query=query,
+            utc=settings.utc,
+            strict=settings.strict,
+            compact=settings.compact,
+            unicode=streams.unicode,
+            color=streams.color,
+            width=streams.size()[0] if streams.out_is_terminal else None,
+        )
+        watches_tree = command.watches and settings.output == "tree" and not settings.quiet
+        in_place = settings.progress == "auto" and streams.can_redraw and not settings.debug
+        self._draws = watches_tree and in_place
+        self._prints_changes = watches_tree and not in_place and settings.progress != "none"
+        self._tall = False
+
+    @property
+    def _snapshots(self) -> list[Snapshot]:
+        return list(self._state.snapshots.values())
+
+    def run(self) -> ExitStatus:
+        """Wait, print the result, write the reports and the messages."""
+        settings = self._settings
+        if settings.wait:
+            self._preload()
+        end: DlftaskError | Interrupted | None = None
+        try:
+            self._follow()
+        except (DlftaskError, Interrupted) as error:
+            end = error
+        status = overall_status(self._snapshots, strict=settings.strict)
+        if not isinstance(end, Interrupted):  # that one has its own limit
+            _end_stuck_writes(self._command, settings, status if end is None else end.exit_status)
+        unwritten = self._write_reports(end)
+        if end is None:
+            write_errors(self._snapshots, self._streams)
+            self._summarize()
+        if settings.wait and not settings.quiet and not isinstance(end, BrokenOutput):
+            self._write_unfinished(end)
+        if end is not None:
+            raise end
+        return ExitStatus.OUTPUT_FAILED if unwritten and status == 0 else status
+
+    def _preload(self) -> None:
+        """Load what the end needs: hours later the installation may be another one."""
+        example = Task("0", Status.FAILED, subtasks=(Subtask("0", None, Status.FAILED),))
+        for name in {self._settings.output, *(one.format for one in self._settings.reports)}:
+            list(render(name, [Snapshot("0", example)], self._options._replace(query=None)))
+        import dlftask.output.summary  # noqa: F401
+
+    def _follow(self) -> None:
+        """Poll and show, then print the result; the last frame stays where there is no result."""
+        settings, state = self._settings, self._state
+        policy = WaitPolicy(
+            wait=settings.wait,
+            interval_s=settings.interval_s,
+            max_outage_s=settings.max_outage_s,
+            timeout_s=settings.timeout_s,
+            began_s=self._command.began_s,
+            fail_fast=settings.fail_fast,
+            strict=settings.strict,
+        )
+        result: list[str] = []
+        with self._view(policy.until_s) as view:
+            changes = self._client.follow(
+                self._command.task_ids, policy, note=view.note, tick_s=view.tick_s
+            )
             view.tick()
-    except (Interrupted, ConfigurationError, OutputFailed) as end:
-        view.close()
-        if settings.wait and not settings.quiet:
-            left = [snapshot for snapshot in snapshots.values() if not snapshot.settled]
-            if not isinstance(end, Interrupted):  # else it may never have begun
-                left = [snapshot for snapshot in left if snapshot.task is not None]
-            _say_unfinished(left, command, settings, streams)
-        raise
-    finally:
-        view.close()
-    return list(snapshots.values())
+            for changed in changes:
+                if self._command.watches:
+                    self._streams.check_reader()
+                state.update(changed)
+                if changed:
+                    view.show(changed)
+                view.tick()
+            # Before the drawing is wiped: a large tree takes its time.
+            result = self._result()
+            view.close(keep=not result)
+        cancel_end()  # the printing of a result is never cut short
+        utf8 = FORMATS[settings.output].utf8
+        write = self._streams.write_utf8 if utf8 else self._streams.write
+        for piece in result:
+            write(piece)
+
+    @contextmanager
+    def _view(self, until_s: float) -> Iterator[View]:
+        """What shows the wait; closed with its last frame where no result follows."""
+        view = self._in_place_view()
+        if view is None:
+            yield self._lines_view(until_s)
+            return
+        try:
+            with terminal_restored(view.restore, view.forget, descriptor=2 - self._draws):
+                yield view
+        finally:
+            view.close(keep=True)
+
+    def _in_place_view(self) -> "InPlaceView | None":
+        """A drawing on the terminal: of ``watch`` on standard output, else on standard error."""
+        settings, streams, state = self._settings, self._streams, self._state
+        if self._draws:
+            from dlftask.output.live import LiveView
+
+            tab = self._tab(streams.write)
+            compact = settings.compact
+            return LiveView(state, streams, compact=compact, tab=tab, may_draw=in_foreground)
+        jsonl = self._command.watches and settings.output == "jsonl"
+        if not settings.wait or settings.quiet or self._prints_changes or jsonl:
+            return None
+        in_place = settings.progress == "auto" and streams.err_is_terminal and not streams.dumb
+        # A trace between the frames would tear them apart: with one, a terminal gets lines too.
+        if not in_place or settings.debug:
+            return None
+        from dlftask.output.progress import ProgressLine
+
+        return ProgressLine(state, streams, tab=self._tab(streams.log_raw), may_draw=in_foreground)
+
+    def _lines_view(self, until_s: float) -> View:
+        """Lines on standard output for ``watch``, else on standard error; or nothing."""
+        from dlftask.output import log
+
+        settings, streams, state = self._settings, self._streams, self._state
+        shown = settings.progress != "none"
+        if settings.quiet or not settings.wait:
+            return log.Silent(streams, notes=not settings.quiet)
+        if self._command.watches and settings.output == "jsonl":
+            lines = log.JsonLines(
+                state, query=self._options.query, terminal=streams.out_is_terminal
+            ).of
+            write = partial(streams.write_utf8, until_s=until_s)
+            return log.LogView(state, streams, lines, write, utc=settings.utc, heartbeat=shown)
+        if not shown:
+            return log.Silent(streams, notes=True)
+        if self._prints_changes:
+            lines = log.ChangeLines(state, utc=settings.utc, color=streams.color).of
+            write = partial(streams.write, until_s=until_s)
+            return log.LogView(state, streams, lines, write, utc=settings.utc)
+        lines = log.TaskLines(
+            state, utc=settings.utc, color=streams.err_color, encoding=streams.err_encoding
+        ).of
+        return log.LogView(state, streams, lines, streams.log_raw, utc=settings.utc, announce=True)
+
+    def _tab(self, write: Callable[[str], object]) -> "TerminalProgress | None":
+        from dlftask.output.terminal_progress import TerminalProgress, shows_progress
+
+        if not shows_progress(os.environ):
+            return None
+        return TerminalProgress(self._state, write)
+
+    def _result(self) -> list[str]:
+        """The text of the result, in pieces; of ``watch`` only what was not printed as it came."""
+        settings, streams = self._settings, self._streams
+        snapshots = self._snapshots
+        if settings.quiet or (self._command.watches and settings.output == "jsonl"):
+            return []
+        if self._prints_changes and not (settings.debug and streams.can_redraw):
+            return []
+        options = self._options._replace(now_ms=time.time_ns() // 1_000_000)
+        if self._shows_tree and streams.out_is_terminal and not settings.compact:
+            from dlftask.output.tree import tree_fits
+
+            # With the last line and the next prompt.
+            self._tall = not tree_fits(snapshots, options, streams.size()[1] - 2)
+        if self._tall and self._command.watches:
+            options = options._replace(compact=True)
+        return list(render(settings.output, snapshots, options))
+
+    def _write_reports(self, end: DlftaskError | Interrupted | None) -> bool:
+        """Write the reports with the last known states; whether one could not be written."""
+        if not self._settings.reports:
+            return False
+        from dlftask.output.reports import write_reports
+
+        snapshots = [_last_known(snapshot, end) for snapshot in self._snapshots]
+        errors = write_reports(self._settings.reports, snapshots, self._options)
+        for error in errors:
+            write_error(error, self._streams)
+        return bool(errors)
+
+    @property
+    def _shows_tree(self) -> bool:
+        return self._settings.output == "tree"
+
+    def _summarize(self) -> None:
+        """On a terminal, end with a line on how it ended, where the tree does not show it all."""
+        settings, snapshots = self._settings, self._snapshots
+        watches, several = self._command.watches, self._state.several
+        if settings.quiet or not (self._shows_tree and self._streams.out_is_terminal):
+            return
+        if not (watches or several or self._tall):
+            return
+        if not several and snapshots[0].error is not None:
+            return
+        from dlftask.output.summary import summary
+
+        text, status = summary(snapshots, strict=settings.strict)
+        line = one_line(f"dlftask: {text}", self._streams.err_encoding)
+        if self._streams.err_color and status is not None:
+            line = paint(line, style(status))
+        if watches and self._tall and not settings.demo:
+            ids = list(self._state.snapshots)
+            more = " ..." if len(ids) > _MOST_IDS else ""
+            line += f" (to see all: {shlex.join(['dlftask', 'get', *ids[:_MOST_IDS]])}{more})"
+        self._streams.log(line)
+
+    def _write_unfinished(self, end: DlftaskError | Interrupted | None) -> None:
+        """Write what is known of tasks whose wait ended before they did, and how to resume."""
+        snapshots = self._snapshots
+        if end is None:
+            left = [snapshot for snapshot in snapshots if _ended_early(snapshot)]
+        else:
+            left = [snapshot for snapshot in snapshots if not snapshot.settled]
+        if not isinstance(end, Interrupted | None):  # the wait may never have begun
+            left = [snapshot for snapshot in left if snapshot.task is not None]
+        for snapshot in left:
+            self._streams.log(f"dlftask: task {snapshot.task_id}: {known_state(snapshot.task)}")
+        if left and not self._settings.demo:
+            resumed = self._command.resumed(
+                (snapshot.task_id for snapshot in left),
+                settings=self._settings,
+                fail_fast=any(snapshot.failed_fast for snapshot in left),
+            )
+            self._streams.log(f"dlftask: to resume: {resumed}")
 
 
-class _NoView:
-    """Nothing is shown: a plain ``get``, and ``--quiet``."""
+class _NoResponse(DlftaskError):
+    """In a report: a signal ended the run before the task was seen."""
 
-    tick_s = 60.0
-
-    def show(self, snapshots: Sequence[Snapshot]) -> None: ...
-
-    def tick(self) -> None: ...
-
-    def note(self, text: str) -> None: ...
-
-    def close(self) -> None: ...
+    def __init__(self, status: ExitStatus) -> None:
+        super().__init__("no response before the run was interrupted")
+        self.exit_status = status
 
 
-def _draws(command: Command, settings: Settings, streams: Streams) -> bool:
-    """Whether the wait is drawn in place."""
-    # A trace between the frames would tear them apart: with one, a terminal gets lines too.
-    drawn = command.watches and settings.output == "tree" and streams.can_redraw
-    return drawn and not (settings.debug or settings.quiet)
-
-
-def _view(command: Command, settings: Settings, streams: Streams, query: "Query | None") -> "View":
-    if settings.quiet or not settings.wait:
-        return _NoView()
-    ids, utc = command.task_ids, settings.utc
-    if command.watches and settings.output == "jsonl":
-        from dlftask.output.log import JsonlView
-
-        return JsonlView(ids, streams, query=query)
-    if _draws(command, settings, streams):
-        from dlftask.output.live import LiveView
-
-        return LiveView(ids, streams, compact=settings.compact)
-    if command.watches and settings.output == "tree":
-        from dlftask.output.log import ChangesView
-
-        return ChangesView(ids, streams, utc=utc)
-    from dlftask.output.progress import Progress
-
-    return Progress(ids, streams, utc=utc)
+def _last_known(snapshot: Snapshot, end: DlftaskError | Interrupted | None) -> Snapshot:
+    """For a report: a task that was never seen has an error."""
+    if snapshot.task is not None or snapshot.error is not None or end is None:
+        return snapshot
+    error = _NoResponse(end.exit_status) if isinstance(end, Interrupted) else end
+    return replace(snapshot, error=error)
 
 
 def _ended_early(snapshot: Snapshot) -> bool:
     """Whether a wait ended before its task did, though it may still go on."""
     if isinstance(snapshot.error, WaitTimeout):
         return True
+    if snapshot.failed_fast and snapshot.task is not None:
+        return snapshot.task.running
     return (
         snapshot.error is not None
         and snapshot.task is not None
         and not isinstance(snapshot.error, TaskNotFound)
     )
-
-
-def _say_unfinished(
-    snapshots: Sequence[Snapshot], command: Command, settings: Settings, streams: Streams
-) -> None:
-    """Say what is known of tasks that were not waited for to their end, and how to go on."""
-    for snapshot in snapshots:
-        streams.log(f"dlftask: task {snapshot.task_id}: {known_state(snapshot.task)}")
-    if snapshots and not settings.demo:
-        left = (snapshot.task_id for snapshot in snapshots)
-        streams.log(f"dlftask: to go on waiting: {command.resumed(left)}")

@@ -28,6 +28,13 @@ _SWITCH = {
 
 
 # Defining a dataclass of so many fields takes a millisecond of every run, a tuple a sixth of it.
+class ReportTarget(NamedTuple):
+    """A report: its format and where it is written."""
+
+    format: str
+    path: Path
+
+
 class Settings(NamedTuple):
     """What a run is to do. Durations are seconds; ``None`` is "for ever" or "as ``auto`` does".
 
@@ -49,6 +56,7 @@ class Settings(NamedTuple):
     timeout_s: float | None = None
     interval_s: float | None = None
     max_outage_s: float = 300.0
+    fail_fast: bool = False
     connect_timeout_s: float = 5.0
     read_timeout_s: float = 10.0
     concurrency: int = 8
@@ -59,6 +67,8 @@ class Settings(NamedTuple):
     strict: bool = False
     compact: bool = False
     quiet: bool = False
+    progress: str = "auto"
+    reports: tuple[ReportTarget, ...] = ()
     color: str | None = None
     utc: bool = False
     debug: bool = False

@@ -30,6 +30,7 @@ from dlftask.output.log import ChangeLines
 from dlftask.output.text import escape_controls
 from dlftask.output.tree import tree_lines
 from dlftask.output.tsv import render_tsv
+from dlftask.output.view import WaitState
 from dlftask.profiles import read_profile
 from dlftask.settings import PROFILE_KEYS
 from dlftask.streams import Streams
@@ -133,7 +134,8 @@ def read_and_render(body: bytes) -> None:
         if any("\n" in line for line in lines):
             raise AssertionError("a line of the tree is two")
         check_clean("".join(lines).replace("\t", "\x00"))
-    for line in ChangeLines(utc=True).of("asked", task, 1.5e9):
+    text = ChangeLines(WaitState(["asked"]), utc=True).of(Snapshot("asked", task))
+    for line in text.splitlines():
         check_clean(line)
     for text in (render_json(snapshots), render_jsonl(snapshots)):
         check_clean(text)

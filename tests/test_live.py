@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 from rich.cells import cell_len
-from rich.text import Text
 
 from dlftask.errors import OutputFailed, ServiceUnavailable, TaskNotFound, WaitTimeout
 from dlftask.output.live import LiveView
-from dlftask.output.rich_tree import node_label
+from dlftask.output.text import display_name
+from dlftask.output.view import WaitState
 from dlftask.task import Subtask, Task
 from dlftask.waiting.snapshot import Snapshot
 from tests.terminal import Terminal
@@ -35,32 +35,44 @@ class Clock:
         return self.seconds
 
 
+class View(LiveView):
+    """A live view and the state that it shows."""
+
+    def __init__(self, state: WaitState, *args: Any, **options: Any) -> None:
+        super().__init__(state, *args, **options)
+        self.state = state
+
+    def update(self, *snapshots: Snapshot) -> None:
+        self.state.update(snapshots)
+        self.show(snapshots)
+
+
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
 
 
-def part(number: int, status: str | None = "SUCCESSFUL", **facts: Any) -> Subtask:
+def subtask(number: int, status: str | None = "SUCCESSFUL", **facts: Any) -> Subtask:
     return Subtask(str(number), facts.pop("name", f"job_{number:02d}"), status, **facts)
 
 
 def running(
-    *parts: Subtask, task_id: str = "t1", status: str = "RUNNING", **facts: Any
+    *subtasks: Subtask, task_id: str = "t1", status: str = "RUNNING", **facts: Any
 ) -> Snapshot:
-    outage = facts.pop("outage", None)
-    task = Task(task_id, status, facts.pop("name", "import"), subtasks=parts, **facts)
-    return Snapshot(task_id, task, outage=outage)
+    outage, since = facts.pop("outage", None), facts.pop("since", None)
+    task = Task(task_id, status, facts.pop("name", "import"), subtasks=subtasks, **facts)
+    return Snapshot(task_id, task, outage=outage, outage_since=since)
 
 
 def live(
     terminal: Terminal, clock: Clock, ids: Sequence[str] = ("t1",), *, compact: bool = False
-) -> LiveView:
-    return LiveView(ids, terminal.streams, compact=compact, now=clock, wall=clock)
+) -> View:
+    return View(WaitState(ids, now=clock, wall=clock), terminal.streams, compact=compact)
 
 
-def show(view: LiveView, clock: Clock, *snapshots: Snapshot) -> None:
+def show(view: View, clock: Clock, *snapshots: Snapshot) -> None:
     clock.seconds += 1
-    view.show(snapshots)
+    view.update(*snapshots)
 
 
 def still(terminal: Terminal) -> list[str]:
@@ -68,22 +80,25 @@ def still(terminal: Terminal) -> list[str]:
     return [re.sub("[⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏]", "⠋", line) for line in terminal.lines]
 
 
-def many_parts() -> list[Subtask]:
+def many_subtasks() -> list[Subtask]:
     statuses = {3: "FAILED", 7: "RUNNING", 8: "RUNNING", 9: "WARNING", 11: None, 12: "PAUSED"}
-    return [part(n, statuses.get(n, "SUCCESSFUL")) for n in range(1, 61)]
+    return [subtask(n, statuses.get(n, "SUCCESSFUL")) for n in range(1, 61)]
 
 
-def test_a_task_without_an_answer_is_being_asked_for(clock: Clock) -> None:
+def test_a_task_without_a_response_says_so(clock: Clock) -> None:
     with Terminal() as terminal:
         live(terminal, clock).tick()
-        assert terminal.lines == ["? asking for t1", "elapsed 0s"]
+        assert terminal.lines == ["? t1  no response yet", "elapsed 0s"]
 
 
 def test_a_task_that_fits_is_a_whole_tree_in_the_services_order(clock: Clock) -> None:
     with Terminal() as terminal:
         view = live(terminal, clock)
         snapshot = running(
-            part(1), part(2, "RUNNING"), part(3, "FAILED", message="boom"), start_ms=939_000
+            subtask(1),
+            subtask(2, "RUNNING"),
+            subtask(3, "FAILED", message="boom"),
+            start_ms=939_000,
         )
         show(view, clock, snapshot)
         assert still(terminal) == [
@@ -91,7 +106,7 @@ def test_a_task_that_fits_is_a_whole_tree_in_the_services_order(clock: Clock) ->
             "├── ✓ job_01  SUCCESSFUL",
             "├── ⠋ job_02  RUNNING",
             "└── ✗ job_03  FAILED  boom",
-            "━━━━━━━━━━━━━━━━━━━━────────── 2/3 parts, 1 failed   elapsed 1s",
+            "━━━━━━━━━━━━━━━━━━━━────────── 2/3 subtasks, 1 failed  elapsed 1m02s",
         ]
 
 
@@ -99,7 +114,7 @@ def test_on_a_small_screen_what_failed_and_runs_comes_first_and_the_rest_is_coun
     clock: Clock,
 ) -> None:
     with Terminal(10, 50) as terminal:
-        show(live(terminal, clock), clock, running(*many_parts()))
+        show(live(terminal, clock), clock, running(*many_subtasks()))
         assert still(terminal) == [
             "⠋ import  RUNNING  ID t1",
             "├── ✗ job_03  FAILED",
@@ -109,14 +124,14 @@ def test_on_a_small_screen_what_failed_and_runs_comes_first_and_the_rest_is_coun
             "├── ? job_11  (no status)",
             "├── ? job_12  PAUSED",
             "└── … 54 SUCCESSFUL",
-            "━━━━━━━━━━━━━─ 56/60 parts, 1 failed   elapsed 1s",
+            "━━━━━━━━━━━─ 56/60 subtasks, 1 failed  elapsed 1s",
         ]
 
 
 def test_what_runs_is_seen_among_a_thousand_failures(clock: Clock) -> None:
     with Terminal(10, 50) as terminal:
-        parts = [part(n, "FAILED") for n in range(1000)] + [part(1000, "RUNNING")]
-        show(live(terminal, clock), clock, running(*parts))
+        subtasks = [subtask(n, "FAILED") for n in range(1000)] + [subtask(1000, "RUNNING")]
+        show(live(terminal, clock), clock, running(*subtasks))
         assert "├── ⠋ job_1000  RUNNING" in still(terminal)
         assert "└── … 995 FAILED" in terminal.lines
 
@@ -124,7 +139,7 @@ def test_what_runs_is_seen_among_a_thousand_failures(clock: Clock) -> None:
 def test_compact_hides_what_is_successful(clock: Clock) -> None:
     with Terminal() as terminal:
         view = live(terminal, clock, compact=True)
-        show(view, clock, running(part(1), part(2, "RUNNING"), part(3)))
+        show(view, clock, running(subtask(1), subtask(2, "RUNNING"), subtask(3)))
         assert still(terminal)[1:-1] == ["├── ⠋ job_02  RUNNING", "└── … 2 SUCCESSFUL"]
 
 
@@ -132,58 +147,59 @@ def test_of_many_tasks_the_unfinished_come_first_and_the_rest_is_counted(clock: 
     ids = [f"t{n}" for n in range(1000)]
     with Terminal(8, 60) as terminal:
         view = live(terminal, clock, ids)
-        done = [running(part(1), task_id=i, name=i, status="SUCCESSFUL") for i in ids[:995]]
-        left = [running(part(1, "RUNNING"), task_id=i, name=i) for i in ids[995:998]]
+        done = [running(subtask(1), task_id=i, name=i, status="SUCCESSFUL") for i in ids[:995]]
+        left = [running(subtask(1, "RUNNING"), task_id=i, name=i) for i in ids[995:998]]
         gone = Snapshot("t998", error=TaskNotFound("task t998 does not exist"))
         show(view, clock, *done, *left, gone)
         assert still(terminal) == [
             "✗ t998  task t998 does not exist",
-            "⠋ t995  RUNNING  0/1 parts  ID t995",
-            "⠋ t996  RUNNING  0/1 parts  ID t996",
-            "⠋ t997  RUNNING  0/1 parts  ID t997",
-            "? asking for t999",
+            "⠋ t995  RUNNING  0/1 subtasks  ID t995",
+            "⠋ t996  RUNNING  0/1 subtasks  ID t996",
+            "⠋ t997  RUNNING  0/1 subtasks  ID t997",
+            "? t999  no response yet",
             "… other tasks: 995 SUCCESSFUL",
-            "━━━━━─ 996/1000 tasks, 1 failed; 995/998 parts   elapsed 1s",
+            "━━━━━━━━━━━─ 996/1000 tasks, 1 failed; 995/998 subtasks  1s",
         ]
 
 
 def test_short_of_room_the_parts_of_several_tasks_share_it(clock: Clock) -> None:
     with Terminal(12, 60) as terminal:
         view = live(terminal, clock, ["a", "b", "c"])
-        parts = [part(n, "RUNNING") for n in range(20)]
-        done = running(*[part(n) for n in range(9)], task_id="a", status="SUCCESSFUL", name="A")
-        show(view, clock, done, *(running(*parts, task_id=i, name=i.upper()) for i in "bc"))
+        subtasks = [subtask(n, "RUNNING") for n in range(20)]
+        done = running(*[subtask(n) for n in range(9)], task_id="a", status="SUCCESSFUL", name="A")
+        show(view, clock, done, *(running(*subtasks, task_id=i, name=i.upper()) for i in "bc"))
         assert still(terminal)[:-1] == [
-            "⠋ B  RUNNING  0/20 parts  ID b",
+            "⠋ B  RUNNING  0/20 subtasks  ID b",
             "├── ⠋ job_00  RUNNING",
             "├── ⠋ job_01  RUNNING",
             "├── ⠋ job_02  RUNNING",
             "└── … 17 RUNNING",
-            "⠋ C  RUNNING  0/20 parts  ID c",
+            "⠋ C  RUNNING  0/20 subtasks  ID c",
             "├── ⠋ job_00  RUNNING",
             "├── ⠋ job_01  RUNNING",
             "└── … 18 RUNNING",
-            "✓ A  SUCCESSFUL  9/9 parts  ID a",
+            "✓ A  SUCCESSFUL  9/9 subtasks  ID a",
         ]
 
 
 def test_names_that_differ_at_their_ends_are_told_apart_on_a_narrow_screen(clock: Clock) -> None:
     with Terminal(10, 40) as terminal:
         names = [f"Import the job from obs://bucket/{n}.zip" for n in range(2)]
-        parts = [
-            part(0, name=names[0]),
-            part(1, "FAILED", name=names[1], message="No such table is there."),
-            part(2, "RUNNING", name=names[1], start_ms=1_000_000),
+        subtasks = [
+            subtask(0, name=names[0]),
+            subtask(1, "FAILED", name=names[1], message="No such table is there."),
+            subtask(2, "RUNNING", name=names[1], start_ms=1_000_000),
         ]
         view = live(terminal, clock)
         clock.seconds += 61
-        show(view, clock, running(*parts))
+        show(view, clock, running(*subtasks))
         assert still(terminal) == [
             "⠋ import  RUNNING  ID t1",
             "├── ✓ Import the…cket/0.zip  SUCCESSFUL",
-            "├── ✗ Import t…et/1.zip  FAILED  No su…",
+            "├── ✗ Import the j…bucket/1.zip  FAILED",
+            "│     No such table is there.",
             "└── ⠋ Import t…et/1.zip  RUNNING  1m02s",
-            "━━━━━━━━──── 2/3 parts, 1 failed  1m02s",
+            "━━━━━━─── 2/3 subtasks, 1 failed  1m02s",
         ]
 
 
@@ -192,10 +208,10 @@ def test_tasks_of_one_name_are_told_apart_by_the_ends_of_their_ids(clock: Clock)
     with Terminal(10, 80) as terminal:
         view = live(terminal, clock, ids)
         name = "Import the job from obs://bucket/a/rather/long/path/to/jobs.zip"
-        show(view, clock, *(running(part(1), task_id=i, name=name) for i in ids))
+        show(view, clock, *(running(subtask(1), task_id=i, name=name) for i in ids))
         assert [line for line in still(terminal) if "RUNNING" in line] == [
-            "⠋ Import the job from o…long/path/to/jobs.zip  RUNNING  1/1 parts  ID …00000000",
-            "⠋ Import the job from o…long/path/to/jobs.zip  RUNNING  1/1 parts  ID …00000001",
+            "⠋ Import the job from …ng/path/to/jobs.zip  RUNNING  1/1 subtasks  ID …00000000",
+            "⠋ Import the job from …ng/path/to/jobs.zip  RUNNING  1/1 subtasks  ID …00000001",
         ]
 
 
@@ -203,9 +219,9 @@ def test_a_wait_that_ran_out_of_time_ends_on_what_was_known(clock: Clock) -> Non
     late = WaitTimeout("still RUNNING when the time-out of 1s ran out")
     with Terminal() as terminal:
         view = live(terminal, clock, ["t1", "t2"])
-        show(view, clock, running(part(1, "RUNNING")))
+        show(view, clock, running(subtask(1, "RUNNING")))
         before = still(terminal)
-        task = running(part(1, "RUNNING")).task
+        task = running(subtask(1, "RUNNING")).task
         both = Snapshot("t1", task, late, settled=True), Snapshot("t2", None, late, settled=True)
         show(view, clock, *both)
         assert still(terminal)[:-1] == before[:-1]
@@ -215,10 +231,11 @@ def test_a_wait_that_ran_out_of_time_ends_on_what_was_known(clock: Clock) -> Non
 def test_an_outage_is_shown_until_it_is_over(clock: Clock) -> None:
     with Terminal() as terminal:
         view = live(terminal, clock)
-        show(view, clock, running(outage=ServiceUnavailable("connection \x1b refused")))
+        refused = ServiceUnavailable("connection \x1b refused")
+        show(view, clock, running(outage=refused, since=clock.seconds))
         clock.seconds += 12
         view.tick()
-        assert terminal.lines[-1] == r"! no news for 12s: connection \x1b refused"
+        assert terminal.lines[-1] == r"! no valid response for 13s: connection \x1b refused"
         show(view, clock, running())
         assert terminal.lines[-1] == "elapsed 14s"
 
@@ -234,11 +251,11 @@ def test_a_start_in_the_future_runs_for_no_time_yet(clock: Clock) -> None:
 def test_no_frame_is_taller_or_wider_than_the_screen(
     rows: int, columns: int, encoding: str, clock: Clock
 ) -> None:
-    parts = [part(n, "FAILED", name=name, message=name) for n, name in enumerate(HOSTILE)]
+    subtasks = [subtask(n, "FAILED", name=name, message=name) for n, name in enumerate(HOSTILE)]
     with Terminal(rows, columns, encoding=encoding) as terminal:
         view = live(terminal, clock, ["t1", *(f"u{n}" for n in range(50))])
         for name in HOSTILE:
-            show(view, clock, running(*parts, name=name, outage=ServiceUnavailable(name)))
+            show(view, clock, running(*subtasks, name=name, outage=ServiceUnavailable(name)))
             frame = terminal.read().decode(encoding)
             drawn = re.sub(r"\x1b\[[?0-9;]*[A-Za-z]", "", frame).replace("\r\n", "\n").strip("\r")
             assert len(drawn.split("\n")) <= max(rows - 1, 1)
@@ -248,8 +265,8 @@ def test_no_frame_is_taller_or_wider_than_the_screen(
 
 def test_hostile_names_are_shown_literally(clock: Clock) -> None:
     with Terminal(24, 80) as terminal:
-        parts = [part(n, name=name) for n, name in enumerate(HOSTILE[:5])]
-        show(live(terminal, clock), clock, running(*parts))
+        subtasks = [subtask(n, name=name) for n, name in enumerate(HOSTILE[:5])]
+        show(live(terminal, clock), clock, running(*subtasks))
         assert terminal.lines[1:6] == [
             r"├── ✓ \x1b[2J\x1b[31mred\x1b]0;title\x07  SUCCESSFUL",
             "├── ✓ [bold red]markup[/]  SUCCESSFUL",
@@ -265,13 +282,13 @@ def test_without_unicode_lines_and_symbols_are_ascii_and_the_width_still_holds(
     clock: Clock,
 ) -> None:
     with Terminal(10, 60, encoding="ascii") as terminal:
-        parts = [part(1, name="导入作业"), part(2, "RUNNING", name="导入" * 30)]
-        show(live(terminal, clock), clock, running(*parts))
+        subtasks = [subtask(1, name="导入作业"), subtask(2, "RUNNING", name="导入" * 30)]
+        show(live(terminal, clock), clock, running(*subtasks))
         assert terminal.lines == [
             "/ import  RUNNING  ID t1",
             r"+-- v \u5bfc\u5165\u4f5c\u4e1a  SUCCESSFUL",
             terminal.lines[2],
-            "###############--------------- 1/2 parts   elapsed 1s",
+            "###############--------------- 1/2 subtasks  elapsed 1s",
         ]
         assert "..." in terminal.lines[2]
         assert terminal.lines[2].endswith(r"\u5165  RUNNING")
@@ -279,7 +296,7 @@ def test_without_unicode_lines_and_symbols_are_ascii_and_the_width_still_holds(
 
 def test_a_status_has_its_colour(clock: Clock) -> None:
     with Terminal(color="always") as terminal:
-        show(live(terminal, clock), clock, running(part(1), part(2, "FAILED")))
+        show(live(terminal, clock), clock, running(subtask(1), subtask(2, "FAILED")))
         frame = terminal.read().decode()
         assert "\x1b[32mSUCCESSFUL\x1b[0m" in frame
         assert "\x1b[31mFAILED\x1b[0m" in frame
@@ -287,7 +304,7 @@ def test_a_status_has_its_colour(clock: Clock) -> None:
 
 def test_without_colour_a_frame_has_none(clock: Clock) -> None:
     with Terminal(color="never") as terminal:
-        show(live(terminal, clock), clock, running(part(1), part(2, "FAILED")))
+        show(live(terminal, clock), clock, running(subtask(1), subtask(2, "FAILED")))
         assert not re.search(rb"\x1b\[[0-9;]*m", terminal.read())
 
 
@@ -298,8 +315,8 @@ def test_a_frame_is_one_write_that_clears_nothing_before_it_draws_over_it(
         written: list[str] = []
         monkeypatch.setattr(terminal.streams, "write", written.append)
         view = live(terminal, clock)
-        show(view, clock, running(part(1, "RUNNING")))
-        show(view, clock, running(part(1)))
+        show(view, clock, running(subtask(1, "RUNNING")))
+        show(view, clock, running(subtask(1)))
         assert len(written) == 2
         for frame in written:
             assert "\x1b[2J" not in frame
@@ -312,7 +329,7 @@ def test_a_frame_is_one_write_that_clears_nothing_before_it_draws_over_it(
 def test_a_frame_that_looks_the_same_is_not_written(clock: Clock) -> None:
     with Terminal() as terminal:
         view = live(terminal, clock)
-        show(view, clock, running(part(1), status="SUCCESSFUL"))
+        show(view, clock, running(subtask(1), status="SUCCESSFUL"))
         assert terminal.read()
         clock.seconds += 0.3
         view.tick()
@@ -322,9 +339,9 @@ def test_a_frame_that_looks_the_same_is_not_written(clock: Clock) -> None:
 def test_news_that_comes_faster_than_it_can_be_read_waits_for_the_next_tick(clock: Clock) -> None:
     with Terminal() as terminal:
         view = live(terminal, clock)
-        show(view, clock, running(part(1, "RUNNING")))
+        show(view, clock, running(subtask(1, "RUNNING")))
         terminal.read()
-        view.show([running(part(1, "FAILED"))])
+        view.update(running(subtask(1, "FAILED")))
         assert terminal.read() == b""
         clock.seconds += view.tick_s
         view.tick()
@@ -334,8 +351,8 @@ def test_news_that_comes_faster_than_it_can_be_read_waits_for_the_next_tick(cloc
 def test_a_smaller_frame_leaves_nothing_of_a_larger_one(clock: Clock) -> None:
     with Terminal() as terminal:
         view = live(terminal, clock)
-        show(view, clock, running(*many_parts()[:15]))
-        show(view, clock, running(part(1)))
+        show(view, clock, running(*many_subtasks()[:15]))
+        show(view, clock, running(subtask(1)))
         assert len(terminal.lines) == 3
 
 
@@ -348,9 +365,9 @@ def test_a_resized_terminal_holds_one_frame_and_no_garbage(
         view = live(terminal, clock)
         for rows, columns in sizes:
             terminal.resize(rows, columns)
-            show(view, clock, running(*many_parts()))
+            show(view, clock, running(*many_subtasks()))
             assert sum("import  RUNNING" in line for line in terminal.lines) == 1
-            assert sum("60 parts" in line for line in terminal.lines) == 1
+            assert sum("60 subtasks" in line for line in terminal.lines) == 1
         view.close()
         left = terminal.scrolled_off + terminal.lines
         assert [line for line in left if line] in ([], ["$ dlftask watch t1"])
@@ -359,7 +376,7 @@ def test_a_resized_terminal_holds_one_frame_and_no_garbage(
 def test_a_note_stays_above_the_drawing(clock: Clock) -> None:
     with Terminal(6, 40) as terminal:
         view = live(terminal, clock)
-        show(view, clock, running(part(1, "RUNNING")))
+        show(view, clock, running(subtask(1, "RUNNING")))
         for number in range(5):
             view.note(f"note {number} \x1b[2J")
         above = (terminal.scrolled_off + terminal.lines)[:-3]
@@ -370,7 +387,7 @@ def test_a_note_stays_above_the_drawing(clock: Clock) -> None:
 def test_an_endless_note_is_cut_at_1000_characters(clock: Clock) -> None:
     with Terminal(24, 80) as terminal:
         view = live(terminal, clock)
-        show(view, clock, running(part(1, "RUNNING")))
+        show(view, clock, running(subtask(1, "RUNNING")))
         view.note("n" * 5000)
         above = (terminal.scrolled_off + terminal.lines)[:-3]
         assert "".join(above) == f"dlftask: {'n' * 990}…"
@@ -380,18 +397,67 @@ def test_an_endless_note_is_cut_at_1000_characters(clock: Clock) -> None:
         assert terminal.read().decode() == f"dlftask: {'n' * 990}…\n"
 
 
-def test_close_leaves_nothing_but_what_was_there_and_shows_the_cursor(clock: Clock) -> None:
+def test_close_leaves_nothing_but_what_was_there(clock: Clock) -> None:
     with Terminal() as terminal:
         terminal.streams.write("before\r\n")
         view = live(terminal, clock)
-        show(view, clock, running(*many_parts()))
-        assert terminal.cursor_hidden
+        show(view, clock, running(*many_subtasks()))
         view.close()
         view.close()
         terminal.streams.write("after\r\n")
         assert terminal.lines == ["before", "after"]
-        assert not terminal.cursor_hidden
         assert terminal.screen.mode & {7 << 5}  # lines wrap again
+
+
+def test_close_can_keep_the_last_frame_with_symbols_in_place_of_the_spinner(clock: Clock) -> None:
+    with Terminal(8, 60) as terminal:
+        view = live(terminal, clock)
+        show(view, clock, running(*many_subtasks(), start_ms=900_000))
+        view.close(keep=True)
+        terminal.streams.write("after\r\n")
+        assert terminal.lines[-1] == "after"
+        kept = terminal.scrolled_off + terminal.lines
+        assert kept[0] == "● import  RUNNING  1m41s  ID t1"
+        assert kept[-2].endswith("56/60 subtasks, 1 failed  elapsed 1m41s")
+        assert len(kept) == 8
+
+
+def test_a_wait_in_which_no_task_was_seen_keeps_no_frame(clock: Clock) -> None:
+    with Terminal() as terminal:
+        view = live(terminal, clock)
+        view.tick()
+        view.close(keep=True)
+        assert terminal.lines == [""]
+
+
+def test_the_cursor_rests_at_the_top_left_and_is_never_hidden(clock: Clock) -> None:
+    with Terminal() as terminal:
+        terminal.streams.write("before\r\n")
+        view = live(terminal, clock)
+        for _ in range(3):
+            show(view, clock, running(subtask(1, "RUNNING")))
+            terminal.read()
+            cursor = terminal.screen.cursor
+            assert (cursor.y, cursor.x, cursor.hidden) == (1, 0, False)
+            assert terminal.screen.mode & {7 << 5}
+
+
+def test_nothing_is_drawn_in_the_background_and_the_next_frame_begins_at_the_cursor(
+    clock: Clock,
+) -> None:
+    foreground = [True]
+    with Terminal() as terminal:
+        state = WaitState(["t1"], now=clock, wall=clock)
+        view = View(state, terminal.streams, may_draw=lambda: foreground[0])
+        show(view, clock, running())
+        foreground[0] = False
+        terminal.streams.write("\x1b[2J\x1b[Hshell\r\n")
+        terminal.read()
+        show(view, clock, running(subtask(1)))
+        assert terminal.read() == b""
+        foreground[0] = True
+        show(view, clock, running(subtask(1)))
+        assert still(terminal)[:2] == ["shell", "⠋ import  RUNNING  ID t1"]
 
 
 def test_nothing_is_drawn_after_close_nor_erased_where_nothing_was_drawn(clock: Clock) -> None:
@@ -414,22 +480,79 @@ def test_close_does_not_fail_where_the_terminal_is_gone(
         show(view, clock, running())
         monkeypatch.setattr(terminal.streams, "write", gone)
         view.close()
-        show(view, clock, running(part(1)))
+        show(view, clock, running(subtask(1)))
 
 
-def test_a_frame_of_ten_thousand_parts_renders_only_what_is_drawn(
+def test_a_frame_of_ten_thousand_subtasks_renders_only_what_is_drawn(
     clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from dlftask.output import live as module
 
     drawn: list[str | None] = []
 
-    def label(node: Task | Subtask, *, unicode: bool) -> Text:
-        drawn.append(node.id)
-        return node_label(node, unicode=unicode)
+    def name(text: str | None, identity: str | None) -> str:
+        drawn.append(identity)
+        return display_name(text, identity)
 
-    monkeypatch.setattr(module, "node_label", label)
+    monkeypatch.setattr(module, "display_name", name)
     with Terminal() as terminal:
-        parts = [part(n, "FAILED" if n % 2 else "RUNNING") for n in range(10_000)]
-        show(live(terminal, clock), clock, running(*parts))
-        assert len(drawn) < 24
+        subtasks = [subtask(n, "FAILED" if n % 2 else "RUNNING") for n in range(10_000)]
+        show(live(terminal, clock), clock, running(*subtasks))
+        assert len(drawn) < 30
+
+
+def test_the_id_asked_for_is_whole_at_80_columns_whatever_the_name(clock: Clock) -> None:
+    task_id = "008aae2e675d3bcb01675d3c66f20000"
+    with Terminal(24, 80) as terminal:
+        view = live(terminal, clock, [task_id])
+        name = "Import the job from obs://bucket/a/rather/long/path/to/jobs.zip"
+        snapshot = running(subtask(1), task_id=task_id, name=name, start_ms=0, message="m" * 99)
+        show(view, clock, snapshot)
+        assert task_id in terminal.lines[0]
+        assert "RUNNING" in terminal.lines[0]
+
+
+def test_an_id_that_fits_no_line_beside_the_name_has_its_own(clock: Clock) -> None:
+    task_id = "008aae2e675d3bcb01675d3c66f20000"
+    with Terminal(10, 40) as terminal:
+        show(live(terminal, clock, [task_id]), clock, running(task_id=task_id))
+        assert terminal.lines[1] == f"  ID {task_id}"
+
+
+def test_a_running_task_that_holds_a_failure_comes_before_those_without(clock: Clock) -> None:
+    with Terminal(6, 60) as terminal:
+        view = live(terminal, clock, ["a", "b", "c", "d", "e", "f", "g"])
+        fine = [running(subtask(1, "RUNNING"), task_id=i, name=i) for i in "abcdef"]
+        show(view, clock, *fine, running(subtask(1, "FAILED"), task_id="g", name="g"))
+        assert still(terminal)[0].startswith("⠋ g  RUNNING")
+
+
+def test_messages_are_wrapped_while_rows_are_free_those_of_failures_first(clock: Clock) -> None:
+    def subtasks(message: str) -> list[Subtask]:
+        return [subtask(1, "WARNING", message=message), subtask(2, "FAILED", message=message)]
+
+    message = "The connection [dws_traffic] that the job uses does not exist."
+    with Terminal(12, 40) as terminal:
+        show(live(terminal, clock), clock, running(*subtasks(message)))
+        assert still(terminal)[1:-1] == [
+            "├── ! job_01  WARNING",
+            "│     The connection [dws_traffic] that",
+            "│     the job uses does not exist.",
+            "└── ✗ job_02  FAILED",
+            "      The connection [dws_traffic] that",
+            "      the job uses does not exist.",
+        ]
+    with Terminal(6, 40) as terminal:
+        show(live(terminal, clock), clock, running(*subtasks(message)))
+        assert still(terminal)[1:-1] == [
+            "├── ! job_01  WARNING  The connection …",
+            "└── ✗ job_02  FAILED",
+            "      The connection [dws_traffic] tha…",
+        ]
+
+
+def test_a_message_is_shortened_before_the_name(clock: Clock) -> None:
+    with Terminal(4, 40) as terminal:
+        failed = subtask(1, "FAILED", name="a name of twenty....", message="m" * 60)
+        show(live(terminal, clock), clock, running(failed))
+        assert still(terminal)[1] == "└── ✗ a name of twenty....  FAILED"

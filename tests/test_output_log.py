@@ -1,15 +1,15 @@
 import io
 import json
 import time
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from dlftask.errors import ServiceUnavailable, TaskNotFound, WaitTimeout
-from dlftask.output.log import ChangeLines, ChangesView, JsonlView
+from dlftask.output.log import ChangeLines, JsonLines, LogView, TaskLines
 from dlftask.output.query import compile_query
+from dlftask.output.view import WaitState
 from dlftask.streams import Streams
 from dlftask.task import Task, read_task
 from dlftask.waiting.snapshot import Snapshot
@@ -49,18 +49,62 @@ class Clock:
         return self.now_s
 
 
-def task(status: str = "RUNNING", *parts: dict[str, Any], **more: Any) -> Task:
-    value = {"id": "own", "name": "Import", "status": status, "subtasks": parts, **more}
+def task(status: str = "RUNNING", *subtasks: dict[str, Any], **more: Any) -> Task:
+    value = {"id": "own", "name": "Import", "status": status, "subtasks": subtasks, **more}
     return read_task(json.dumps(value).encode())
 
 
-def part(identity: str | None, status: str | None, **more: Any) -> dict[str, Any]:
-    return {"id": identity, "name": f"part {identity}", "status": status, **more}
+def subtask(identity: str | None, status: str | None, **more: Any) -> dict[str, Any]:
+    return {"id": identity, "name": f"job {identity}", "status": status, **more}
+
+
+class Log:
+    """A log view, its state, its streams and its clock."""
+
+    def __init__(self, make: Callable[[WaitState, Streams], Any], *ids: str) -> None:
+        self.streams, self.clock = Recorder(), Clock()
+        self.state = WaitState(ids or ["a"], now=self.clock, wall=lambda: SEEN_S)
+        lines = make(self.state, self.streams)
+        stderr = isinstance(lines, TaskLines)
+        write = self.streams.log_raw if stderr else self.streams.write_utf8
+        self.view = LogView(self.state, self.streams, lines.of, write, utc=True, announce=stderr)
+
+    def show(self, *snapshots: Snapshot) -> None:
+        self.state.update(snapshots)
+        self.view.show(snapshots)
+
+    @property
+    def said(self) -> list[str]:
+        """The lines on standard error, without their time."""
+        return [line.replace(f"{AT} ", "") for line in self.streams.said()]
+
+
+def watched(*ids: str) -> Log:
+    return Log(lambda state, _: ChangeLines(state, utc=True), *ids)
+
+
+def waited(*ids: str) -> Log:
+    return Log(lambda state, _: TaskLines(state, utc=True), *ids)
+
+
+def as_jsonl(*ids: str) -> Log:
+    return Log(lambda state, _: JsonLines(state), *ids)
+
+
+class Changes:
+    """The lines of one task's changes."""
+
+    def __init__(self, *, utc: bool = True, color: bool = False, at_s: float = SEEN_S) -> None:
+        state = WaitState(["a"], wall=lambda: at_s)
+        self._lines = ChangeLines(state, utc=utc, color=color)
+
+    def of(self, task: Task) -> list[str]:
+        return self._lines.of(Snapshot("a", task)).splitlines()
 
 
 @pytest.fixture
-def changes() -> ChangeLines:
-    return ChangeLines(utc=True)
+def changes() -> Changes:
+    return Changes()
 
 
 @pytest.fixture
@@ -72,179 +116,234 @@ def shanghai(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     time.tzset()
 
 
-def test_a_wait_reads_from_its_start_to_its_end(changes: ChangeLines) -> None:
+def test_a_wait_reads_from_its_start_to_its_end(changes: Changes) -> None:
     lines = [
-        *changes.of("a", task("RUNNING", part("1", "RUNNING")), SEEN_S),
-        *changes.of("a", task("RUNNING", part("1", "SUCCESSFUL"), part("2", "RUNNING")), SEEN_S),
+        *changes.of(task("RUNNING", subtask("1", "RUNNING"))),
+        *changes.of(task("RUNNING", subtask("1", "SUCCESSFUL"), subtask("2", "RUNNING"))),
         *changes.of(
-            "a",
             task(
                 "FAILED",
-                part("1", "SUCCESSFUL"),
-                part("2", "FAILED", message="No such table."),
+                subtask("1", "SUCCESSFUL"),
+                subtask("2", "FAILED", message="No such table."),
                 message="1 of 2 failed.",
             ),
-            SEEN_S,
         ),
     ]
     assert lines == [
         f"{AT} RUNNING    task    own Import",
-        f"{AT} RUNNING    subtask 1 part 1",
-        f"{AT} SUCCESSFUL subtask 1 part 1",
-        f"{AT} RUNNING    subtask 2 part 2",
-        f"{AT} FAILED     subtask 2 part 2: No such table.",
+        f"{AT} RUNNING    subtask 1 job 1",
+        f"{AT} SUCCESSFUL subtask 1 job 1",
+        f"{AT} RUNNING    subtask 2 job 2",
+        f"{AT} FAILED     subtask 2 job 2: No such table.",
         f"{AT} FAILED     task    own Import: 1 of 2 failed.",
     ]
 
 
-def test_a_task_that_had_ended_already_ends_last(changes: ChangeLines) -> None:
-    lines = changes.of("a", task("SUCCESSFUL", part("1", "SUCCESSFUL")), SEEN_S)
-    assert lines == [f"{AT} SUCCESSFUL subtask 1 part 1", f"{AT} SUCCESSFUL task    own Import"]
+def test_a_task_that_had_ended_already_ends_last(changes: Changes) -> None:
+    lines = changes.of(task("SUCCESSFUL", subtask("1", "SUCCESSFUL")))
+    assert lines == [f"{AT} SUCCESSFUL subtask 1 job 1", f"{AT} SUCCESSFUL task    own Import"]
 
 
-def test_a_later_update_alone_is_no_change(changes: ChangeLines) -> None:
-    changes.of("a", task("RUNNING", part("1", "RUNNING", lastUpdate=1), lastUpdate=1), SEEN_S)
-    again = task("RUNNING", part("1", "RUNNING", lastUpdate=2), lastUpdate=2)
-    assert changes.of("a", again, SEEN_S) == []
+def test_a_later_update_alone_is_no_change(changes: Changes) -> None:
+    changes.of(task("RUNNING", subtask("1", "RUNNING", lastUpdate=1), lastUpdate=1))
+    again = task("RUNNING", subtask("1", "RUNNING", lastUpdate=2), lastUpdate=2)
+    assert changes.of(again) == []
 
 
-def test_another_name_or_message_is_a_change(changes: ChangeLines) -> None:
-    changes.of("a", task("RUNNING", part("1", "RUNNING")), SEEN_S)
-    again = task("RUNNING", part("1", "RUNNING", message="50 %"), name="Renamed")
-    assert changes.of("a", again, SEEN_S) == [
+def test_another_name_or_message_is_a_change(changes: Changes) -> None:
+    changes.of(task("RUNNING", subtask("1", "RUNNING")))
+    again = task("RUNNING", subtask("1", "RUNNING", message="50 %"), name="Renamed")
+    assert changes.of(again) == [
         f"{AT} RUNNING    task    own Renamed",
-        f"{AT} RUNNING    subtask 1 part 1: 50 %",
+        f"{AT} RUNNING    subtask 1 job 1: 50 %",
     ]
 
 
-def test_what_is_not_known_is_a_dash(changes: ChangeLines) -> None:
+def test_what_is_not_known_is_a_dash(changes: Changes) -> None:
     nothing = {"id": None, "name": None, "status": None}
     blank = {"id": "", "name": " ", "status": ""}
-    lines = changes.of("a", task("PAUSED", nothing, blank), SEEN_S)
+    lines = changes.of(task("PAUSED", nothing, blank))
     assert lines == [
         f"{AT} -          subtask - -",
         f"{AT} -          subtask - -",
         f"{AT} PAUSED     task    own Import",
     ]
-    assert changes.of("a", task("PAUSED", nothing, blank), SEEN_S) == []
+    assert changes.of(task("PAUSED", nothing, blank)) == []
 
 
-def test_a_line_is_one_line_whatever_it_holds(changes: ChangeLines) -> None:
+def test_a_line_is_one_line_whatever_it_holds() -> None:
+    changes = Changes(at_s=0)
     evil = "a\nb\x1b[2J\u202e\u2028"
-    (line, *_) = changes.of("a", task("FAILED", {"id": evil, "name": evil, "message": evil}), 0)
+    (line, *_) = changes.of(task("FAILED", {"id": evil, "name": evil, "message": evil}))
     shown = r"a\x0ab\x1b[2J\u202e\u2028"
     assert line == f"1970-01-01T00:00:00Z -          subtask {shown} {shown}: {shown}"
 
 
 def test_times_are_local_with_their_offset(shanghai: None) -> None:
-    (line,) = ChangeLines(utc=False).of("a", task(), SEEN_S)
+    (line,) = Changes(utc=False).of(task())
     assert line.startswith("2018-11-29T10:11:39+08:00 RUNNING ")
 
 
+def test_a_status_has_its_colour_where_colours_are_wanted() -> None:
+    (line,) = Changes(color=True).of(task("FAILED"))
+    assert line == f"{AT} \x1b[31mFAILED\x1b[0m     task    own Import"
+    log = Log(lambda state, _: TaskLines(state, utc=True, color=True))
+    log.show(Snapshot("a", task("FAILED")))
+    assert log.said[1] == "dlftask: task a \x1b[31mFAILED\x1b[0m"
+
+
 def test_each_event_is_one_write() -> None:
-    streams = Recorder()
-    view = ChangesView(["a", "b"], streams, utc=True, clock=lambda: SEEN_S)
-    running = task("RUNNING", part("1", "RUNNING"))
-    view.show([Snapshot("a", running), Snapshot("b", running)])
-    assert streams.writes == 1
-    assert len(streams.printed()) == 4
-    view.show([Snapshot("a", running)])
-    assert streams.writes == 1
-    assert streams.said() == []
+    log = watched("a", "b")
+    running = task("RUNNING", subtask("1", "RUNNING"))
+    log.show(Snapshot("a", running), Snapshot("b", running))
+    assert log.streams.writes == 1
+    assert len(log.streams.printed()) == 4
+    log.show(Snapshot("a", running))
+    assert log.streams.writes == 1
+    assert log.said == []
 
 
-def test_a_wait_is_never_silent_for_more_than_a_minute() -> None:
-    streams, now = Recorder(), Clock()
-    view = ChangesView(["a"], streams, utc=True, now=now)
-    view.show([Snapshot("a", task("RUNNING", part("1", "SUCCESSFUL"), part("2", "RUNNING")))])
+@pytest.mark.parametrize("make", [watched, waited, as_jsonl])
+def test_a_wait_is_never_silent_for_more_than_a_minute(make: Callable[..., Log]) -> None:
+    log = make()
+    log.show(Snapshot("a", task("RUNNING", subtask("1", "SUCCESSFUL"), subtask("2", "RUNNING"))))
+    before = heard = len(log.said)
     silence_s = [0.0]
-    heard = len(streams.said())
     for _ in range(200):
-        now.now_s += view.tick_s
-        silence_s[-1] += view.tick_s
-        view.tick()
-        if len(streams.said()) > heard:
-            heard = len(streams.said())
+        log.clock.now_s += log.view.tick_s
+        silence_s[-1] += log.view.tick_s
+        log.view.tick()
+        if len(log.said) > heard:
+            heard = len(log.said)
             silence_s.append(0.0)
     assert max(silence_s) < 60
-    assert streams.said()[0] == (
-        "dlftask: still waiting after 56s: task a: RUNNING, 1 of 2 parts done"
-    )
-    assert len(streams.said()) == 14
+    assert log.said[before] == ("dlftask: still waiting after 56s: task a RUNNING 1/2 subtasks")
+    assert heard - before == 14
 
 
 def test_a_heartbeat_waits_for_silence() -> None:
-    streams, now = Recorder(), Clock()
-    view = ChangesView(["a"], streams, utc=True, now=now)
+    log = watched()
     for number in range(10):
-        now.now_s += 50
-        view.show([Snapshot("a", task(name=f"{number}"))])
-        view.tick()
-    assert streams.said() == []
+        log.clock.now_s += 50
+        log.show(Snapshot("a", task(name=f"{number}")))
+        log.view.tick()
+    assert log.said == []
 
 
-def test_a_heartbeat_says_that_nothing_was_answered_yet_and_why() -> None:
-    streams, now = Recorder(), Clock()
-    view = ChangesView(["a"], streams, utc=True, now=now)
-    now.now_s += 60
-    view.tick()
-    view.show([Snapshot("a", task(), outage=ServiceUnavailable("HTTP 503"))])
-    now.now_s += 60
-    view.tick()
-    assert streams.said() == [
-        "dlftask: still waiting after 1m00s: task a: no answer yet",
-        "dlftask: still waiting after 2m00s: task a: RUNNING; no good answer: HTTP 503",
+def test_a_heartbeat_says_that_there_was_no_response_yet_or_for_how_long_and_why() -> None:
+    log = watched()
+    log.clock.now_s += 60
+    log.view.tick()
+    began_s = log.clock.now_s + 10
+    outage = ServiceUnavailable("HTTP 503")
+    log.show(Snapshot("a", task(), outage=outage, outage_since=began_s))
+    log.clock.now_s += 60
+    log.view.tick()
+    assert log.said == [
+        "dlftask: still waiting after 1m00s: task a no response yet",
+        "dlftask: still waiting after 2m00s: task a RUNNING; no valid response for 50s: HTTP 503",
     ]
 
 
 def test_a_heartbeat_of_several_tasks_counts_them() -> None:
-    streams, now = Recorder(), Clock()
-    view = ChangesView(["a", "b", "c"], streams, utc=True, now=now)
-    view.show([Snapshot("b", task("SUCCESSFUL"), settled=True)])
-    now.now_s += 60
-    view.tick()
-    assert streams.said() == ["dlftask: still waiting after 1m00s: 1 of 3 tasks done"]
+    log = waited("a", "b", "c")
+    log.show(Snapshot("b", task("SUCCESSFUL", subtask("1", "SUCCESSFUL")), settled=True))
+    log.show(Snapshot("c", error=TaskNotFound("not there"), settled=True))
+    log.clock.now_s += 60
+    log.view.tick()
+    assert log.said[-1] == (
+        "dlftask: still waiting after 1m00s: 2/3 tasks, 1 failed "
+        "(1 FAILED, 1 no response yet, 1 SUCCESSFUL); 1/1 subtasks"
+    )
 
 
-def test_a_part_with_a_status_that_is_not_known_is_not_done() -> None:
-    streams, now = Recorder(), Clock()
-    view = ChangesView(["a"], streams, utc=True, now=now)
-    view.show([Snapshot("a", task("RUNNING", part("1", "PAUSED"), part("2", "WARNING")))])
-    now.now_s += 60
-    view.tick()
-    assert streams.said()[0].endswith("task a: RUNNING, 1 of 2 parts done")
-
-
-@pytest.mark.parametrize("make", [partial(ChangesView, utc=True), JsonlView])
-def test_a_task_of_several_that_is_lost_is_told_of_when_it_happens(make: Any) -> None:
-    streams = Recorder()
-    view = make(["a", "b", "c"], streams)
+@pytest.mark.parametrize("make", [watched, waited, as_jsonl])
+def test_a_task_of_several_that_is_unavailable_is_reported_when_it_happens(
+    make: Callable[..., Log],
+) -> None:
+    log = make("a", "b", "c")
     error = TaskNotFound("not there", code="DLF.0810", service_message="m" * 5000)
-    view.show([Snapshot("a", task()), Snapshot("b", error=error, settled=True)])
-    (line,) = streams.said()
-    assert line.startswith("dlftask: task b: not there (DLF.0810): mmm")
+    log.show(Snapshot("a", task()), Snapshot("b", error=error, settled=True))
+    line = log.streams.said()[-1]
+    assert line.startswith(f"dlftask: {AT} task b: not there (DLF.0810): mmm")
     assert len(line) == 1000
-    view.show([Snapshot("c", task(), error=WaitTimeout("late"), settled=True)])
-    view.show([Snapshot("a", error=TaskNotFound("not there"), settled=True)])
-    assert len(streams.said()) == 1  # nothing is waited for any more: the errors come at once
+    before = len(log.said)
+    log.show(Snapshot("c", task(), error=WaitTimeout("late"), settled=True))
+    log.show(Snapshot("a", error=TaskNotFound("not there"), settled=True))
+    assert "not there" not in "".join(log.said[before:])  # the errors come at once
 
 
 def test_a_note_goes_to_standard_error() -> None:
-    streams = Recorder()
-    view = ChangesView(["a"], streams, utc=True)
-    view.note("no news: \x1b[2J")
-    view.close()
-    view.close()
-    assert streams.said() == [r"dlftask: no news: \x1b[2J"]
-    assert streams.printed() == []
+    log = watched()
+    log.view.note("warning: \x1b[2J")
+    log.view.close()
+    log.view.close()
+    assert log.said == [r"dlftask: warning: \x1b[2J"]
+    assert log.streams.printed() == []
+
+
+# get --wait
+
+
+def test_a_log_names_what_is_waited_for_and_each_change_with_what_changed_last() -> None:
+    log = waited()
+    log.show(Snapshot("a", task("RUNNING", subtask("1", "RUNNING"), subtask("2", "RUNNING"))))
+    both = subtask("1", "SUCCESSFUL"), subtask("2", "FAILED", message="no such file")
+    log.show(Snapshot("a", task("RUNNING", *both)))
+    log.show(Snapshot("a", task("FAILED", *both, message="one failed")))
+    assert log.said == [
+        "dlftask: waiting for task a",
+        "dlftask: task a RUNNING 0/2 subtasks: job 2 RUNNING",
+        "dlftask: task a RUNNING 2/2 subtasks, 1 failed: job 2 FAILED: no such file",
+        "dlftask: task a FAILED 2/2 subtasks, 1 failed: one failed",
+    ]
+
+
+def test_each_subtask_that_failed_between_two_polls_is_named_with_its_message() -> None:
+    log = waited()
+    log.show(Snapshot("a", task("RUNNING", *(subtask(str(n), "RUNNING") for n in range(3)))))
+    failed = [subtask(str(n), "FAILED", message=f"reason {n}") for n in range(3)]
+    log.show(Snapshot("a", task("FAILED", *failed, message="all failed")))
+    assert log.said[2:] == [
+        *(f"dlftask: task a: subtask job {n} FAILED: reason {n}" for n in range(3)),
+        "dlftask: task a FAILED 3/3 subtasks, 3 failed: all failed",
+    ]
+
+
+def test_the_start_comes_first_and_once() -> None:
+    log = waited("a", "b")
+    log.view.note("warning: no response")
+    log.view.tick()
+    log.show(Snapshot("a", task()))
+    assert log.said[:2] == ["dlftask: waiting for 2 tasks", "dlftask: warning: no response"]
+    assert sum("waiting for" in line for line in log.said) == 1
+
+
+def test_a_later_update_alone_is_no_change_of_a_log() -> None:
+    log = waited()
+    log.show(Snapshot("a", task("RUNNING", lastUpdate=1)))
+    log.show(Snapshot("a", task("RUNNING", lastUpdate=2)))
+    assert len(log.said) == 2
+
+
+def test_hostile_text_is_escaped_in_a_log_and_a_line_stays_one_line() -> None:
+    log = waited()
+    evil = subtask("1", "RUNNING", message="x" * 5000)
+    evil["name"] = "\x1b[2J\r\n\u202e"
+    log.show(Snapshot("a", task("RUNNING", evil)))
+    line = log.streams.said()[1]
+    assert r"\x1b[2J\x0d\x0a\u202e RUNNING: xxx" in line
+    assert len(line) == 1000
+
+
+# watch -o jsonl
 
 
 def test_jsonl_has_a_line_each_time_that_a_task_changes() -> None:
-    streams = Recorder()
-    view = JsonlView(["a"], streams)
+    log = as_jsonl()
     for state in (task(), task(), task(lastUpdate=5), task("SUCCESSFUL")):
-        view.show([Snapshot("a", state)])
-    found = [json.loads(line) for line in streams.printed()]
+        log.show(Snapshot("a", state))
+    found = [json.loads(line) for line in log.streams.printed()]
     assert [(each["status"], each.get("lastUpdate")) for each in found] == [
         ("RUNNING", None),
         ("RUNNING", 5),
@@ -253,35 +352,32 @@ def test_jsonl_has_a_line_each_time_that_a_task_changes() -> None:
 
 
 def test_jsonl_ends_a_lost_task_of_several_with_an_error_object() -> None:
-    streams = Recorder()
-    view = JsonlView(["a", "b"], streams)
-    view.show([Snapshot("a", task("SUCCESSFUL"), settled=True)])
+    log = as_jsonl("a", "b")
+    log.show(Snapshot("a", task("SUCCESSFUL"), settled=True))
     lost = Snapshot("b", error=TaskNotFound("not there", code="DLF.0810"), settled=True)
-    view.show([lost])
-    view.show([lost])
-    assert [json.loads(line).get("error") for line in streams.printed()] == [
+    log.show(lost)
+    log.show(lost)
+    assert [json.loads(line).get("error") for line in log.streams.printed()] == [
         None,
         {"code": "DLF.0810", "message": "not there", "exit_status": 4},
     ]
 
 
 def test_jsonl_of_a_single_lost_task_is_empty() -> None:
-    streams = Recorder()
-    JsonlView(["a"], streams).show([Snapshot("a", error=TaskNotFound("not there"), settled=True)])
-    assert streams.writes == 0
+    log = as_jsonl()
+    log.show(Snapshot("a", error=TaskNotFound("not there"), settled=True))
+    assert log.streams.writes == 0
 
 
 def test_jsonl_does_not_repeat_the_last_state_when_time_is_up() -> None:
-    streams = Recorder()
-    view = JsonlView(["a", "b"], streams)
-    view.show([Snapshot("a", task())])
-    view.show([Snapshot("a", task(), error=WaitTimeout("late"), settled=True)])
-    assert len(streams.printed()) == 1
+    log = as_jsonl("a", "b")
+    log.show(Snapshot("a", task()))
+    log.show(Snapshot("a", task(), error=WaitTimeout("late"), settled=True))
+    assert len(log.streams.printed()) == 1
 
 
 def test_jsonl_takes_a_query_of_each_line() -> None:
-    streams = Recorder()
-    view = JsonlView(["a"], streams, query=compile_query("status"))
-    view.show([Snapshot("a", task())])
-    view.show([Snapshot("a", task("FAILED"))])
-    assert streams.printed() == ["RUNNING", "FAILED"]
+    log = Log(lambda state, _: JsonLines(state, query=compile_query("status")))
+    log.show(Snapshot("a", task()))
+    log.show(Snapshot("a", task("FAILED")))
+    assert log.streams.printed() == ["RUNNING", "FAILED"]

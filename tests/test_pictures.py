@@ -1,7 +1,7 @@
 """The README's pictures: what the simulator answers, drawn as the command draws it.
 
 They are compared with those in ``tests/pictures``; ``DLFTASK_DRAW=1 pytest tests/test_pictures.py``
-draws them anew.
+draws them again.
 """
 
 import html
@@ -18,8 +18,12 @@ from rich.console import Console
 from rich.text import Text
 
 from dlftask import Client, Snapshot, Task
+from dlftask.output.colors import paint
 from dlftask.output.formats import RenderOptions, render
 from dlftask.output.live import LiveView
+from dlftask.output.summary import summary
+from dlftask.output.text import style
+from dlftask.output.view import WaitState
 from dlftask.simulator import Simulator
 from dlftask.streams import Streams
 
@@ -59,11 +63,16 @@ def tree(task: Task, *, compact: bool = False) -> str:
 def live(task: Task, *, after_s: float) -> str:
     """What ``watch`` has on the screen so many seconds after it began."""
     out, written = streams()
-    seconds = 0.0
-    view = LiveView([task.id], out, now=lambda: seconds, wall=lambda: BEGAN_S + seconds)
-    seconds = after_s
-    view.show([Snapshot(task.id, task)])
-    return re.sub(r"\x1b\[[?0-9]*[A-Zhl]|\r", "", written.getvalue().decode().removeprefix("\r"))
+    state = WaitState([task.id], began_s=0.0, now=lambda: after_s, wall=lambda: BEGAN_S + after_s)
+    state.update([Snapshot(task.id, task)])
+    LiveView(state, out).tick()
+    return re.sub(r"\x1b\[[?0-9]*[A-Zhl]|\r", "", written.getvalue().decode())
+
+
+def last_line(task: Task) -> str:
+    """The line that ``watch`` ends with."""
+    text, status = summary([Snapshot(task.id, task)], strict=False)
+    return f"{paint(f'dlftask: {text}', style(status))}\n"
 
 
 def picture(name: str, command: str, text: str) -> str:
@@ -71,8 +80,10 @@ def picture(name: str, command: str, text: str) -> str:
     console = Console(
         file=io.StringIO(), record=True, width=WIDTH, force_terminal=True, _environ={}
     )
-    console.print(Text.from_ansi(f"$ {command}\n{text.rstrip()}"), soft_wrap=True)
-    return console.export_svg(title="dlftask", code_format=SVG, unique_id=name)
+    console.print(Text.from_ansi(f"$ {command}\n{text.rstrip()}"))
+    svg = console.export_svg(title="dlftask", code_format=SVG, unique_id=name)
+    # Spaces that begin a text or follow another are kept by every renderer only if told so.
+    return svg.replace("<text ", '<text xml:space="preserve" ')
 
 
 def drawn() -> Sequence[tuple[str, str, str]]:
@@ -82,8 +93,8 @@ def drawn() -> Sequence[tuple[str, str, str]]:
     big = imported("obs://bucket/big-and-fails.zip", after_s=ENDED_S)
     watch = "curl … /jobs/import | dlftask watch -"
     return [
-        ("finished", watch, tree(finished)),
-        ("failed", watch, tree(failed)),
+        ("finished", watch, tree(finished) + last_line(finished)),
+        ("failed", watch, tree(failed) + last_line(failed)),
         ("running", watch, live(running, after_s=5.0)),
         ("compact", f"dlftask get --compact {TASK_ID}", tree(big, compact=True)),
     ]
@@ -94,7 +105,7 @@ def words(svg: str) -> list[str]:
     colors = dict(re.findall(r"\.[\w-]+?-(r\d+) \{ fill: (#\w+)", svg))
     return [
         f"{colors.get(look, look)} {html.unescape(text)}"
-        for look, text in re.findall(r'<text class="[\w-]+?-(\w+)"[^>]*>(.*?)</text>', svg)
+        for look, text in re.findall(r'<text [^>]*class="[\w-]+?-(\w+)"[^>]*>(.*?)</text>', svg)
     ]
 
 

@@ -7,14 +7,12 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 
 import pytest
 
-from dlftask.output.log import ChangesView, JsonlView
-from dlftask.output.progress import Progress
-from dlftask.output.view import View
+from dlftask.output.log import ChangeLines, JsonLines, Lines, LogView, TaskLines
+from dlftask.output.view import WaitState
 from dlftask.simulator import Fault, Simulator
 from dlftask.streams import Streams
 from dlftask.waiting.policy import WaitPolicy
@@ -215,7 +213,7 @@ def test_the_timeout_holds_where_no_connection_comes_about() -> None:
         finished = run_dlftask("watch", "--timeout", "1s", "x", env=environ)
     assert finished.returncode == 124
     assert TIMEOUT_S < finished.seconds < TIMEOUT_S + OVERRUN_S
-    assert "dlftask: task x: no answer yet" in finished.stderr
+    assert "dlftask: task x: no response yet" in finished.stderr
 
 
 def test_the_timeout_holds_where_the_project_is_looked_up_and_nothing_comes(
@@ -360,7 +358,7 @@ def test_a_metadata_service_that_is_down_is_an_outage_like_any_other(
 # What is seen of a wait
 
 
-def test_watch_on_a_pipe_prints_a_line_a_change(simulator: Simulator) -> None:
+def test_watch_on_a_pipe_prints_one_line_per_change(simulator: Simulator) -> None:
     task_id = simulator.start_import("obs://aaaaa/fail.zip")
     finished = run_dlftask("watch", "--interval", "100ms", task_id, env=simulator.environment())
     assert (finished.returncode, finished.stderr) == (1, "")
@@ -400,22 +398,26 @@ class Recorded(Streams):
         self.moments.append(self.pool.now())
 
     def _write(self, data: bytes, until_s: float | None) -> None:  # noqa: ARG002
-        # That it was written is enough.
         self.moments.append(self.pool.now())
 
 
-@pytest.mark.parametrize(
-    "make", [partial(Progress, utc=True), partial(ChangesView, utc=True), JsonlView]
-)
+@pytest.mark.parametrize("kind", ["watch", "get --wait", "jsonl"])
 @pytest.mark.parametrize("interval_s", [None, 0.5, 7.0, 600.0])
 def test_no_log_of_an_hours_wait_is_silent_for_more_than_a_minute(
-    make: Callable[..., View], interval_s: float | None
+    kind: str, interval_s: float | None
 ) -> None:
     pool = Asked(ends_after(3600, takes_s=3.0))
     streams = Recorded(pool)
-    view = make(["a"], streams, now=pool.now)
+    state = WaitState(["a"], now=pool.now)
+    lines: dict[str, tuple[Lines, Callable[[str], object]]] = {
+        "watch": (ChangeLines(state, utc=True).of, streams.write),
+        "get --wait": (TaskLines(state, utc=True).of, streams.log_raw),
+        "jsonl": (JsonLines(state).of, streams.write_utf8),
+    }
+    view = LogView(state, streams, *lines[kind], utc=True)
     policy = WaitPolicy(wait=True, interval_s=interval_s, began_s=pool.now())
     for changed in poll(["a"], pool, policy, note=view.note, tick_s=view.tick_s):
+        state.update(changed)
         if changed:
             view.show(changed)
         view.tick()
@@ -423,5 +425,4 @@ def test_no_log_of_an_hours_wait_is_silent_for_more_than_a_minute(
         later - sooner for sooner, later in zip(streams.moments, streams.moments[1:], strict=False)
     ]
     assert max(gaps) <= 60
-    # Nor does it talk without end.
     assert len(gaps) < 80

@@ -117,6 +117,17 @@ class Client:
         insecure = ("--insecure: nobody checks who answers",) if self.settings.insecure else ()
         return (*self.settings.warnings, *self._credentials.warnings, *insecure)
 
+    @property
+    def description(self) -> str:
+        """What is used: endpoint, project, workspace and credential, a line each, no secret."""
+        settings, credentials = self.settings, self._credentials
+        return (
+            f"* endpoint: {_service_url(settings)}\n"
+            f"* project: {settings.project_id or f'looked up for region {settings.region}'}\n"
+            f"* workspace: {settings.workspace or 'none'}\n"
+            f"* credential: {credentials.kind} from {credentials.source}"
+        )
+
     def get(self, task_id: str) -> Task:
         """What the service says of a task now.
 

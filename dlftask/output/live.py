@@ -1,425 +1,349 @@
-"""A wait on a terminal: the tasks' trees, drawn in place.
+"""``watch`` on a terminal: the tasks' trees, drawn in place and never taller than the screen."""
 
-A frame is one write. It is drawn from where the cursor rests, which between two frames is the top
-left of the drawing: a terminal that is resized, and wraps the old frame anew or cuts it, carries
-the cursor along with the line that it stands on, so that the next frame needs no guess of how many
-rows up it begins. Nothing is cleared before it is drawn over, so that nothing flickers.
-"""
-
-import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from rich.cells import cell_len, set_cell_size
-from rich.color import ColorSystem
-from rich.console import Console, RenderableType
-from rich.segment import Segment
-from rich.style import Style
-from rich.text import Text
-from rich.tree import Tree
 
-from dlftask.errors import DlftaskError, WaitTimeout
-from dlftask.output.rich_tree import make_console, node_label
+from dlftask.output.colors import paint
+from dlftask.output.screen import InPlaceView, wrap
 from dlftask.output.subtasks import (
     counts_text,
     done_and_failed,
     done_text,
     elapsed_text,
-    spinner,
+    lost,
+    shown_status,
 )
-from dlftask.output.text import (
-    display_name,
-    encodable,
-    escape_controls,
-    one_line,
-    status_word,
-    style,
-    symbol,
-)
-from dlftask.output.tree import GAP, node_facts
+from dlftask.output.terminal_progress import TerminalProgress
+from dlftask.output.text import display_name, duration_text, status_word, style, symbol
+from dlftask.output.tree import GAP
+from dlftask.output.view import WaitState
 from dlftask.streams import Streams
 from dlftask.task import Status, Subtask, Task
 from dlftask.waiting.snapshot import Snapshot
 
-_HIDE_CURSOR, _SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
-# Terminals differ from each other, and from rich, in how wide some characters are: a line that
-# comes out too wide must not wrap, or the frame would be a row taller than the cursor goes back.
-_NO_WRAP, _WRAP = "\x1b[?7l", "\x1b[?7h"
-_ERASE_LINE, _ERASE_BELOW = "\x1b[K", "\x1b[J"
-# A character goes before it: some terminals (tmux) take an erasure of everything from the very
-# first cell for the user's own "clear", and move what stood there into the scroll-back.
-_ERASE_ALL = f" {_ERASE_BELOW}\r{_ERASE_LINE}"
-
-_SHORTEST_GAP_S = 0.1
-"""Between two frames: however fast news comes in, nobody reads faster."""
-
-_UNLIMITED = 1_000_000
-"""Columns to render in, before lines are cropped to those that there are."""
-
-_URGENCY: dict[str | None, int] = {Status.FAILED: 0, Status.RUNNING: 1, Status.SUCCESSFUL: 3}
-_URGENCY_OF_OTHERS = 2
-
-_GUIDE = 4
 _BAR = 30
 _SHORTEST_BAR = 5
 _SHORTEST_NAME = 8
-_END_OF_ID = 8
+_SHORTEST_ID = 8
+_SHORTEST_MESSAGE = 8
 
 _Item = TypeVar("_Item")
 _Counts = Counter[str | None]
+_Line = list[tuple[str, str]]
+"""Pieces of text, each with its style."""
 
 
 class _Ranked(Generic[_Item]):
-    """Things with a status, sorted once by what a user must see first."""
+    """Things with a status, sorted once by what a user must see first.
 
-    def __init__(self, items: Iterable[tuple[str | None, _Item]]) -> None:
-        self._all = list(items)
-        self.counts: _Counts = Counter(status for status, _ in self._all)
-        self._failed = [item for item in self._all if item[0] == Status.FAILED]
-        self._running = [item for item in self._all if item[0] == Status.RUNNING]
-        ranked = (Status.FAILED, Status.RUNNING, Status.SUCCESSFUL)
-        self._other = [item for item in self._all if item[0] not in ranked]
-        self._unsuccessful = [item for item in self._all if item[0] != Status.SUCCESSFUL]
+    Each is given as its status, whether it holds a failure, and the thing itself.
+    """
 
-    def lines(self, *, compact: bool) -> int:
-        """How many lines would show them all, the count of what ``compact`` hides included."""
+    def __init__(self, items: Iterable[tuple[str | None, bool, _Item]]) -> None:
+        self._all = [(_urgency(status, failing), status, item) for status, failing, item in items]
+        self.counts: _Counts = Counter(status for _, status, _ in self._all)
+        self._by_urgency = sorted(self._all, key=lambda one: one[0])
+        self._unsuccessful = [one for one in self._all if one[1] != Status.SUCCESSFUL]
+
+    def height(self, *, compact: bool) -> int:
+        """How many lines show them all, the count of what ``compact`` hides included."""
         if not compact:
             return len(self._all)
         return len(self._unsuccessful) + (Status.SUCCESSFUL in self.counts)
 
     def choose(self, room: int, *, compact: bool) -> tuple[list[_Item], _Counts]:
-        """What to draw in so many lines, and the rest counted, which takes the last of them.
+        """What to draw in so many lines, and counts of the rest, which take the last of them.
 
         As they come where there is room for all; else what failed, then what runs (a third of the
-        room is its own, or a thousand failures would hide it), then what is neither nor done.
+        room, or a thousand failures would hide it), then what is neither running nor SUCCESSFUL.
         """
-        if self.lines(compact=compact) <= room:
+        if self.height(compact=compact) <= room:
             picked = self._unsuccessful if compact else self._all
         else:
             room = max(room - 1, 0)
-            running = min(len(self._running), max(room - len(self._failed), room // 3))
-            picked = self._failed[: room - running] + self._running[:running]
-            picked += self._other[: room - len(picked)]
-        rest = self.counts - Counter(status for status, _ in picked)
-        return [item for _, item in picked], rest
+            groups: list[list[tuple[int, str | None, _Item]]] = [[], [], [], []]
+            for one in self._by_urgency:
+                groups[one[0]].append(one)
+            failed, running, others, _ = groups
+            share = min(len(running), max(room - len(failed), room // 3))
+            picked = failed[: room - share] + running[:share]
+            picked += others[: room - len(picked)]
+        rest = self.counts - Counter(status for _, status, _ in picked)
+        return [item for _, _, item in picked], rest
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """One task, with its parts sorted; ``silent_since_s`` is when its outage was first seen."""
+@dataclass(slots=True)
+class _Entry:
+    """A line of the drawing and the message behind it, which may continue on lines below."""
 
-    snapshot: Snapshot
-    parts: _Ranked[Subtask]
-    silent_since_s: float | None = None
-
-    @property
-    def lost(self) -> DlftaskError | None:
-        """Why nothing more is asked; what only ran out of time is as it was."""
-        error = self.snapshot.error
-        return None if isinstance(error, WaitTimeout) else error
-
-    @property
-    def status(self) -> str | None:
-        if self.lost is not None:
-            return Status.FAILED
-        # One that has not answered yet is as much under way as one that runs.
-        return self.snapshot.task.status if self.snapshot.task else Status.RUNNING
+    line: _Line
+    message: str = ""
+    """What is still to be shown, because it does not fit on the line."""
+    hang: str = ""
+    status: str | None = None
+    below: list[str] = field(default_factory=list)
 
 
-class LiveView:
-    """One task or a thousand, drawn in place on standard output, never taller than the screen.
-
-    ``compact`` hides what is SUCCESSFUL behind a count. ``now`` is monotonic, ``wall`` since the
-    epoch, both in seconds. Raises what ``Streams.write`` does; ``close`` raises nothing of that.
-    """
-
-    tick_s = 0.2
+class LiveView(InPlaceView):
+    """One task or a thousand on standard output; ``compact`` hides what is SUCCESSFUL."""
 
     def __init__(
         self,
-        task_ids: Sequence[str],
+        state: WaitState,
         streams: Streams,
         *,
         compact: bool = False,
-        now: Callable[[], float] = time.monotonic,
-        wall: Callable[[], float] = time.time,
+        tab: TerminalProgress | None = None,
+        may_draw: Callable[[], bool] = lambda: True,
     ) -> None:
-        self._streams = streams
+        super().__init__(
+            state,
+            streams,
+            streams.write,
+            encoding=streams.out_encoding,
+            tab=tab,
+            may_draw=may_draw,
+        )
         self._compact = compact
-        self._now = now
-        self._wall = wall
-        self._began_s = now()
-        self._console: Console = make_console(streams)
-        self._tasks = {
-            task_id: _Known(Snapshot(task_id), _Ranked(())) for task_id in dict.fromkeys(task_ids)
-        }
-        self._sorted: _Ranked[_Known] | None = None
-        self._parts: _Counts = Counter()
-        self._frame = ""
-        self._size = (0, 0)
-        self._drawn_s: float | None = None
-        self._drawing = False
-        self._closed = False
+        self._unicode = streams.unicode
+        self._differing = _differing(list(state.snapshots))
+        self._sorted: dict[str, tuple[Task | None, _Ranked[Subtask]]] = {}
+        self._final = False
+        self._now_ms = 0
 
-    def show(self, snapshots: Sequence[Snapshot]) -> None:
-        """Show the tasks that changed since the last call."""
-        for snapshot in snapshots:
-            before = self._tasks.get(snapshot.task_id)
-            parts = snapshot.task.subtasks if snapshot.task else ()
-            if before and before.snapshot.task is snapshot.task:
-                ranked = before.parts
-            else:
-                ranked = _Ranked((part.status, part) for part in parts)
-            since = before.silent_since_s if before else None
-            if snapshot.outage is None:
-                since = None
-            elif since is None:
-                since = self._now()
-            self._tasks[snapshot.task_id] = _Known(snapshot, ranked, since)
-        self._sorted = None
-        self.tick()
+    def lines(self, width: int, height: int, *, final: bool = False) -> list[str]:
+        """The trees that there is room for, the bar, and the outage where there is one."""
+        self._final = final
+        self._now_ms = int(self._state.wall() * 1000)  # one clock for the whole frame
+        tasks = _Ranked(self._rank(one) for one in self._state.snapshots.values())
+        footer = [self._bar(tasks.counts, width)]
+        if self._state.outage:
+            warning = self.shorten(f"! {self._state.outage}", width)
+            footer.append([(warning, style(Status.WARNING))])
+        room = height - len(footer)
+        entries = self._body(tasks, room, width) if room > 0 else []
+        self._wrap_messages(entries, room - len(entries), width)
+        lines: list[_Line] = []
+        for entry in entries:
+            lines.append(entry.line)
+            lines += [[(entry.hang, ""), (text, "")] for text in entry.below]
+        return [self._to_text(line, width) for line in [*lines, *footer][-height:]]
 
-    def tick(self) -> None:
-        """Draw a frame, unless the last one was a moment ago or would look the same."""
-        now = self._now()
-        soon = self._drawn_s is not None and now - self._drawn_s < _SHORTEST_GAP_S
-        if not self._closed and not soon:
-            self._draw()
+    def _rank(self, snapshot: Snapshot) -> tuple[str | None, bool, Snapshot]:
+        status = shown_status(snapshot)
+        failing = done_and_failed(self._state.counts.get(snapshot.task_id, {}))[1] > 0
+        # A task without a response is in flight, as one that runs.
+        waiting = snapshot.task is None and not lost(snapshot)
+        return Status.RUNNING if waiting else status, failing, snapshot
 
-    def note(self, text: str) -> None:
-        """Print a line above the drawing, where it stays; to standard error if that is elsewhere.
+    def _shows_error(self, snapshot: Snapshot) -> bool:
+        """Whether an error is shown instead of the state: it follows anyway for a single task."""
+        return lost(snapshot) and (self._state.several or snapshot.task is None)
 
-        Control characters show as escapes.
-        """
-        line = f"dlftask: {text}"
-        if self._closed or not self._streams.err_is_terminal:
-            self._streams.log(one_line(line, self._streams.err_encoding))
-        else:
-            line = one_line(line, self._streams.out_encoding)
-            self._draw(above=f"{line}{_ERASE_LINE}\r\n")
+    def _subtasks(self, snapshot: Snapshot) -> _Ranked[Subtask]:
+        known = self._sorted.get(snapshot.task_id)
+        if known is None or known[0] is not snapshot.task:
+            shown = snapshot.task if not self._shows_error(snapshot) else None
+            subtasks = shown.subtasks if shown else ()
+            known = snapshot.task, _Ranked((one.status, False, one) for one in subtasks)
+            self._sorted[snapshot.task_id] = known
+        return known[1]
 
-    def close(self) -> None:
-        """Erase the drawing and show the cursor again; a terminal that is gone needs neither."""
-        if self._closed:
-            return
-        if self._drawing:
-            with suppress(DlftaskError):
-                self._streams.write(f"\r{_ERASE_ALL}{_WRAP}{_SHOW_CURSOR}")
-        # Last: whoever is interrupted before may close again.
-        self._closed = True
-
-    def _draw(self, above: str = "") -> None:
-        size = self._streams.size()
-        columns, rows = size
-        # The last column stays free: a character in it leaves some terminals about to wrap.
-        width, height = max(columns - 1, 1), max(rows - 1, 1)
-        lines = self._lines(width, height)
-        frame = f"{_ERASE_LINE}\r\n".join(lines)
-        self._drawn_s = self._now()
-        if frame == self._frame and size == self._size and not above:
-            return
-        up = f"\x1b[{len(lines) - 1}A" if len(lines) > 1 else ""
-        start = "" if self._drawing else _HIDE_CURSOR
-        if self._drawing and (above or size != self._size):
-            # A terminal that wrapped the old frame anew has marked its rows as parts of longer
-            # lines, and would join what is written over them when it grows again.
-            start = f"\r{_ERASE_ALL}"
-        self._drawing = True
-        self._streams.write(f"{start}\r{above}{_NO_WRAP}{frame}{_ERASE_BELOW}{up}\r{_WRAP}")
-        self._frame, self._size = frame, size
-
-    def _lines(self, width: int, height: int) -> list[str]:
-        """The frame's lines with their colours, none wider and not more than given."""
-        ranked = self._ranked()
-        footer = self._footer(ranked, width)
-        body = self._body(ranked, height - len(footer), width)
-        lines: list[list[Segment]] = []
-        options = self._console.options.update(width=_UNLIMITED, no_wrap=True, height=None)
-        for renderable in [*body, *footer]:
-            lines += self._console.render_lines(renderable, options, pad=False)
-        return [self._to_text(_crop(line, width, self._ellipsis)) for line in lines[-height:]]
-
-    def _ranked(self) -> _Ranked[_Known]:
-        if self._sorted is None:
-            known = self._tasks.values()
-            self._sorted = _Ranked((one.status, one) for one in known)
-            self._parts = Counter()
-            for one in known:
-                self._parts.update(one.parts.counts)
-        return self._sorted
-
-    def _body(self, ranked: _Ranked[_Known], room: int, width: int) -> list[RenderableType]:
+    def _body(self, tasks: _Ranked[Snapshot], room: int, width: int) -> list[_Entry]:
         """The trees of the tasks that there is room for, and the other tasks counted."""
-        if room <= 0:
-            return []
-        tasks, rest = ranked.choose(room, compact=False)
-        wanted = [task.parts.lines(compact=self._compact) for task in tasks]
-        left = room - len(tasks) - bool(rest)
-        if sum(wanted) > left and len(tasks) > 1:
-            tasks.sort(key=_urgency)
-            wanted = [
-                0 if task.status == Status.SUCCESSFUL else task.parts.lines(compact=self._compact)
-                for task in tasks
+        shown, rest = tasks.choose(room, compact=False)
+        heights = [self._subtasks(one).height(compact=self._compact) for one in shown]
+        if len(shown) + sum(heights) + bool(rest) > room and len(shown) > 1:
+            shown.sort(key=lambda one: _urgency(*self._rank(one)[:2]))
+            heights = [
+                0 if shown_status(one) == Status.SUCCESSFUL else self._height(one) for one in shown
             ]
-        trees: list[RenderableType] = [
-            self._tree(task, lines, width)
-            for task, lines in zip(tasks, _share(wanted, left), strict=True)
-        ]
+        roots = [self._root(one, width, room) for one in shown]
+        left = room - sum(map(len, roots)) - bool(rest)
+        entries: list[_Entry] = []
+        for snapshot, root, height in zip(shown, roots, _share(heights, left), strict=True):
+            entries += root
+            entries += self._branches(self._subtasks(snapshot), height, width)
+        return [*entries, _Entry(self._rest(rest, "other tasks: "))] if rest else entries
+
+    def _height(self, snapshot: Snapshot) -> int:
+        return self._subtasks(snapshot).height(compact=self._compact)
+
+    def _root(self, snapshot: Snapshot, width: int, room: int) -> list[_Entry]:
+        """A task's line; a second one for its ID where that does not fit otherwise."""
+        task, task_id = snapshot.task, snapshot.task_id
+        if self._shows_error(snapshot):
+            line = [(f"{self._symbol(Status.FAILED)} {task_id}", style(Status.FAILED))]
+            return [self._with_message(line, str(snapshot.error), width, "  ", Status.FAILED)]
+        if task is None:
+            return [_Entry([(f"? {task_id}  no response yet", "magenta")])]
+        facts = self._facts(task)
+        counts = self._state.counts.get(task_id)
+        if self._state.several and counts:
+            facts.append(done_text(counts, "subtasks"))
+        if not task.name and task.id == task_id:  # its name already
+            return [self._node(task, facts, width)]
+        whole, short = f"ID {task_id}", f"ID {self._short_id(task_id)}"
+        name = cell_len(self.printable(display_name(task.name, task.id), 4 * width))
+        if self._state.several:
+            fits = self._free(task, [*facts, whole], width) >= name
+            return [self._node(task, [*facts, whole if fits else short], width)]
+        if self._free(task, [*facts, whole], width) >= min(name, _SHORTEST_NAME):
+            return [self._node(task, [*facts, whole], width)]
+        root = self._node(task, facts, width)
+        return [root, _Entry([(f"  {whole}", "")])] if room > 3 else [root]
+
+    def _branches(self, subtasks: _Ranked[Subtask], height: int, width: int) -> Iterator[_Entry]:
+        if height <= 0:
+            return
+        shown, rest = subtasks.choose(height, compact=self._compact)
+        branch, last, bar = ("├── ", "└── ", "│   ") if self._unicode else ("+-- ", "`-- ", "|   ")
+        for place, subtask in enumerate(shown, 1):
+            ends = place == len(shown) and not rest
+            entry = self._node(subtask, self._facts(subtask), width - len(branch))
+            entry.line.insert(0, (last if ends else branch, ""))
+            entry.hang = ("    " if ends else bar) + entry.hang
+            yield entry
         if rest:
-            trees.append(self._rest(rest, "other tasks: "))
-        return trees
+            yield _Entry([(last, ""), *self._rest(rest)])
 
-    def _tree(self, known: _Known, lines: int, width: int) -> Tree:
-        tree = Tree(self._root(known, width), highlight=False)
-        if lines > 0:
-            parts, rest = known.parts.choose(lines, compact=self._compact)
-            for part in parts:
-                tree.add(self._label(part, width - _GUIDE))
-            if rest:
-                tree.add(self._rest(rest))
-        return tree
+    def _facts(self, node: Task | Subtask) -> list[str]:
+        """The duration, which is the time so far where the node runs."""
+        if node.status != Status.RUNNING:
+            text = duration_text(node.duration_ms)
+        elif node.start_ms is None or self._now_ms - node.start_ms < 1000:
+            text = ""
+        else:
+            text = elapsed_text((self._now_ms - node.start_ms) // 1000)
+        return [text] if text else []
 
-    def _root(self, known: _Known, width: int) -> Text:
-        snapshot = known.snapshot
-        if known.lost is not None:
-            mark = symbol(Status.FAILED, unicode=self._streams.unicode)
-            text = Text().append(f"{mark} {snapshot.task_id}", style(Status.FAILED))
-            return text.append(GAP + self._short(str(known.lost), width))
-        if snapshot.task is None:
-            return Text(f"? asking for {snapshot.task_id}", "magenta")
-        task = snapshot.task
-        label = self._named(known, task, width)
-        if task.message:
-            label.append(GAP + self._short(task.message, width))
-        return label
+    def _free(self, node: Task | Subtask, facts: list[str], width: int) -> int:
+        """The cells that are left for a name."""
+        rest = GAP.join(["", status_word(node.status), *facts])
+        return width - len("? ") - cell_len(self.printable(rest, 4 * width))
 
-    def _named(self, known: _Known, task: Task, width: int) -> Text:
-        """A task's line up to its message: with its ID, or its end, where there is room."""
-        node = replace(task, message=None)
-        several = len(self._tasks) > 1
-        counts = known.parts.counts
-        done = GAP + done_text(counts, "parts") if several and counts else ""
-        asked = known.snapshot.task_id
-        label = self._label(node, width - len(done)).append(done)
-        if not task.name and task.id == asked:  # the label has it already
-            return label
-        if label.cell_len + len(f"{GAP}ID {asked}") <= width:
-            return label.append(f"{GAP}ID {asked}")
-        if not several:  # half an ID is of no use there; the final tree has it whole
-            return label
-        end = f"{GAP}ID {self._ellipsis}{asked[-_END_OF_ID:]}"
-        return self._label(node, width - len(done) - len(end)).append(done + end)
+    def _node(self, node: Task | Subtask, facts: list[str], width: int) -> _Entry:
+        """A node's line: its name is shortened where that keeps its status in view."""
+        room = max(self._free(node, facts, width), _SHORTEST_NAME)
+        look = style(node.status)
+        line = [
+            (f"{self._symbol(node.status)} ", look),
+            (
+                self.shorten_middle(display_name(node.name, node.id), room),
+                "bold" if isinstance(node, Task) else "",
+            ),
+            (GAP, ""),
+            (self.shorten(status_word(node.status), width), look),
+            ("".join(GAP + fact for fact in facts), ""),
+        ]
+        return self._with_message(line, node.message or "", width, "  ", node.status)
 
-    def _label(self, node: Task | Subtask, width: int) -> Text:
-        """A node's line, its name shortened so that its status is seen where that is possible."""
-        if node.status == Status.RUNNING:
-            node = replace(node, end_ms=self._whole_seconds_on(node))
-        message = self._short(node.message, width) if node.message else ""
-        status = GAP.join(["", status_word(node.status), *node_facts(replace(node, message=None))])
-        room = width - len("? ") - cell_len(status)
-        # A message may take a third of it: what went wrong is worth as much as a name's middle.
-        room -= min(cell_len(GAP + message), room // 3) if message else 0
-        name = self._middle(display_name(node.name, node.id), max(room, _SHORTEST_NAME))
-        node = replace(node, name=name, message=message)
-        label = node_label(node, unicode=self._streams.unicode)
-        if node.status == Status.RUNNING:
-            label.plain = spinner(self._now(), unicode=self._streams.unicode) + label.plain[1:]
-        return label
+    def _with_message(
+        self, line: _Line, message: str, width: int, hang: str, status: str | None
+    ) -> _Entry:
+        """The line with as much of the message as fits behind it."""
+        if not message:
+            return _Entry(line)
+        room = width - sum(cell_len(text) for text, _ in line) - len(GAP)
+        whole = self.printable(message, 20 * width)
+        if cell_len(whole) <= room and len(message) <= 20 * width:
+            return _Entry([*line, (GAP + whole, "")])
+        short = self.shorten(message, room) if room >= _SHORTEST_MESSAGE else ""
+        return _Entry([*line, (GAP + short, "")] if short else line, whole, hang, status)
 
-    def _whole_seconds_on(self, node: Task | Subtask) -> int | None:
-        """An end that makes the node's duration the time it has run so far."""
-        if node.start_ms is None:
-            return None
-        seconds = (int(self._wall() * 1000) - node.start_ms) // 1000
-        return node.start_ms + seconds * 1000 if seconds > 0 else None
+    def _wrap_messages(self, entries: list[_Entry], free: int, width: int) -> None:
+        """Show whole messages on lines of their own while rows are free, failures first."""
+        for entry in sorted(entries, key=lambda one: _urgency(one.status, failing=False)):
+            if free <= 0:
+                return
+            if not entry.message:
+                continue
+            room = max(width - cell_len(entry.hang), _SHORTEST_MESSAGE)
+            lines = wrap(entry.message, room)
+            if len(lines) > free:
+                lines = [*lines[: free - 1], self.shorten(" ".join(lines[free - 1 :]), room)]
+            if entry.line[-1][0].endswith(self.ellipsis):  # its beginning
+                entry.line.pop()
+            entry.below = lines
+            free -= len(lines)
 
-    def _rest(self, counts: _Counts, what: str = "") -> Text:
+    def _symbol(self, status: str | None) -> str:
+        if status == Status.RUNNING and not self._final:
+            return self.spinner()
+        return symbol(status, unicode=self._unicode)
+
+    def _short_id(self, task_id: str) -> str:
+        start, end = self._differing
+        before = self.ellipsis if start else ""
+        return before + task_id[start:end] + (self.ellipsis if task_id[end:] else "")
+
+    def _rest(self, counts: _Counts, what: str = "") -> _Line:
         only = next(iter(counts)) if len(counts) == 1 else None
-        look = style(only) if only else "dim"
-        return Text(f"{self._ellipsis} {what}{counts_text(counts)}", look)
+        return [(f"{self.ellipsis} {what}{counts_text(counts)}", style(only) if only else "dim")]
 
-    def _footer(self, ranked: _Ranked[_Known], width: int) -> list[RenderableType]:
-        """The bar of parts done and, in an outage, since when and why there is no news."""
-        footer: list[RenderableType] = [self._bar(ranked, width)]
-        silent = [one for one in self._tasks.values() if one.silent_since_s is not None]
-        if silent:
-            first = min(silent, key=lambda one: one.silent_since_s or 0.0)
-            lasted = elapsed_text(self._now() - (first.silent_since_s or 0.0))
-            some = f" of {len(silent)} tasks" if len(silent) < len(self._tasks) else ""
-            reason = self._short(str(first.snapshot.outage), width)
-            footer.append(Text(f"! no news{some} for {lasted}: {reason}", style(Status.WARNING)))
-        return footer
-
-    def _bar(self, ranked: _Ranked[_Known], width: int) -> Text:
-        words = [done_text(ranked.counts, "tasks")] if len(self._tasks) > 1 else []
-        if self._parts:
-            words.append(done_text(self._parts, "parts"))
+    def _bar(self, tasks: _Counts, width: int) -> _Line:
+        """How many have ended, as a bar and in words, and the time so far."""
+        words = [done_text(tasks, "tasks")] if self._state.several else []
+        if self._state.subtasks.total():
+            words.append(done_text(self._state.subtasks, "subtasks"))
         counted = "; ".join(words)
-        elapsed = elapsed_text(self._now() - self._began_s)
+        elapsed = self._elapsed()
         text = f"elapsed {elapsed}"
         if not counted:
-            return Text(text)
-        text = f"{counted}{GAP} {text}"
+            return [(text, "")]
+        text = f"{counted}{GAP}{text}"
         if width - len(text) - 1 < _SHORTEST_BAR:
             text = f"{counted}{GAP}{elapsed}"
         cells = min(_BAR, width - len(text) - 1)
         if cells < _SHORTEST_BAR:
-            return Text(text)
-        counts = self._parts or ranked.counts
-        full, empty = ("━", "─") if self._streams.unicode else ("#", "-")
+            return [(text, "")]
+        counts = self._state.subtasks if self._state.subtasks.total() else tasks
+        full, empty = ("━", "─") if self._unicode else ("#", "-")
         done, failed = done_and_failed(counts)
         total = counts.total()
-        # Rounded up, for a single failure among thousands is to be seen; the whole rounded down,
-        # for a full bar is to mean that all is done.
+        # Rounded up, so that a single failure among thousands is seen; the whole rounded down, so
+        # that a full bar means that all is done.
         filled = cells * done // total
         red = min(-(-cells * failed // total), filled)
-        bar = Text()
-        bar.append(full * (filled - red), style(Status.SUCCESSFUL))
-        bar.append(full * red, style(Status.FAILED))
-        bar.append(empty * (cells - filled), "dim")
-        return bar.append(f" {text}")
+        return [
+            (full * (filled - red), style(Status.SUCCESSFUL)),
+            (full * red, style(Status.FAILED)),
+            (empty * (cells - filled), "dim"),
+            (f" {text}", ""),
+        ]
 
-    @property
-    def _ellipsis(self) -> str:
-        return "…" if self._streams.unicode else "..."
+    def _elapsed(self) -> str:
+        """One clock: of a single task the time that its line shows, else that of the wait."""
+        (first, *more) = self._state.snapshots.values()
+        facts = self._facts(first.task) if first.task and first.task.running and not more else []
+        return facts[0] if facts else self._state.elapsed
 
-    def _short(self, text: str, cells: int) -> str:
-        """Visible text in the terminal's encoding, cut to a number of cells."""
-        # Before any counting: a character that takes no cell may stand there a million times.
-        text = encodable(escape_controls(text[: 4 * cells + 4]), self._streams.out_encoding)
-        if cell_len(text) <= cells:
-            return text
-        return set_cell_size(text, max(cells - cell_len(self._ellipsis), 0)) + self._ellipsis
-
-    def _middle(self, text: str, cells: int) -> str:
-        """The same, but cut in the middle: names of one kind differ at their ends."""
-        most = 2 * cells + 2
-        if len(text) > 2 * most:
-            text = text[:most] + text[-most:]
-        text = encodable(escape_controls(text), self._streams.out_encoding)
-        if cell_len(text) <= cells:
-            return text
-        room = max(cells - cell_len(self._ellipsis), 0)
-        end = set_cell_size(text[::-1], room // 2)[::-1]
-        return set_cell_size(text, room - room // 2) + self._ellipsis + end
-
-    def _to_text(self, line: Iterable[Segment]) -> str:
-        color_system = ColorSystem.STANDARD if self._streams.color else None
-        return "".join(
-            (segment.style or Style.null()).render(segment.text, color_system=color_system)
-            for segment in line
-        )
+    def _to_text(self, line: _Line, width: int) -> str:
+        """The line's pieces with their colours, cut to the width."""
+        if sum(cell_len(text) for text, _ in line) > width:
+            ellipsis = self.ellipsis[:width]
+            left = width - cell_len(ellipsis)
+            pieces: _Line = []
+            for text, look in line:
+                pieces.append((set_cell_size(text, min(cell_len(text), left)), look))
+                left -= cell_len(pieces[-1][0])
+            line = [*pieces, (ellipsis, "")]
+        color = self._streams.color
+        return "".join(paint(text, look) if color else text for text, look in line)
 
 
-def _urgency(known: _Known) -> int:
-    return _URGENCY.get(known.status, _URGENCY_OF_OTHERS)
+def _urgency(status: str | None, failing: bool) -> int:  # noqa: FBT001 - private
+    if failing or status == Status.FAILED:
+        return 0
+    return {Status.RUNNING: 1, Status.SUCCESSFUL: 3}.get(status, 2)  # type: ignore[call-overload,no-any-return]
 
 
 def _share(wanted: Sequence[int], room: int) -> list[int]:
-    """The room dealt out a line at a time, so that a task with many parts starves no other."""
+    """The room dealt out a line at a time, so that a task with many subtasks starves no other."""
     given = [0] * len(wanted)
     while room > 0 and given != list(wanted):
         for place, most in enumerate(wanted):
@@ -429,9 +353,15 @@ def _share(wanted: Sequence[int], room: int) -> list[int]:
     return given
 
 
-def _crop(line: list[Segment], width: int, ellipsis: str) -> list[Segment]:
-    if Segment.get_line_length(line) <= width:
-        return line
-    ellipsis = ellipsis[:width]
-    kept = Segment.adjust_line_length(line, width - cell_len(ellipsis), pad=False)
-    return [*kept, Segment(ellipsis)]
+def _differing(task_ids: Sequence[str]) -> tuple[int, int]:
+    """Where the IDs differ: the shortest range, of eight characters or more, that is unique."""
+    first, last = min(task_ids), max(task_ids)
+    start = next(
+        (n for n, pair in enumerate(zip(first, last, strict=False)) if len({*pair}) > 1), 0
+    )
+    longest = max(map(len, task_ids))
+    start = max(min(start, longest - _SHORTEST_ID), 0)
+    for end in range(start + _SHORTEST_ID, longest):
+        if len({task_id[start:end] for task_id in task_ids}) == len(task_ids):
+            return start, end
+    return start, longest

@@ -1,4 +1,4 @@
-"""How far a task has come: its parts told apart and counted, in words that the views share."""
+"""Subtasks told apart and counted, in words that the views share."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -11,84 +11,79 @@ from dlftask.waiting.snapshot import Snapshot
 
 _DONE = (Status.SUCCESSFUL, Status.WARNING, Status.FAILED)
 _FIRST = (Status.FAILED, Status.RUNNING, Status.WARNING)
-_MOST_WORDS = 6
-_LONGEST_WORD = 24
+_MOST_STATUSES = 6
+_LONGEST_STATUS = 24
+
+NOT_ANSWERED = "no response yet"
 
 Facts = tuple[str | None, str | None, str | None, str | None]
 """ID, status, name and message of a node: it has changed where one of them has."""
 
 Key = tuple[str | None, int]
-"""A subtask's ID, and the how-manieth with it: the service may leave it out, or say it twice."""
+"""A subtask's ID and its number among those with the same ID, which can be missing or repeated."""
 
 
 def facts_of(node: Task | Subtask) -> Facts:
-    """What a change of a node is told by: a later ``lastUpdate`` alone is none."""
+    """What counts as a change of a node: a later ``lastUpdate`` alone does not."""
     return node.id, node.status, node.name, node.message
 
 
-def facts_of_parts(task: Task) -> dict[Key, Facts]:
+def facts_of_subtasks(task: Task) -> dict[Key, Facts]:
     """The facts of each of a task's subtasks, in their order."""
     facts: dict[Key, Facts] = {}
     count: Counter[str | None] = Counter()
-    for part in task.subtasks:
-        facts[part.id, count[part.id]] = facts_of(part)
-        count[part.id] += 1
+    for subtask in task.subtasks:
+        facts[subtask.id, count[subtask.id]] = facts_of(subtask)
+        count[subtask.id] += 1
     return facts
 
 
 def done_text(counts: Mapping[str | None, int], noun: str) -> str:
-    """``12/37 parts, 1 failed``: what has ended, well or not, of all there are."""
+    """``12/37 subtasks, 1 failed``: how many have ended, well or not, of how many."""
     done, failed = done_and_failed(counts)
     text = f"{done}/{sum(counts.values())} {noun}"
     return f"{text}, {failed} failed" if failed else text
 
 
 def done_and_failed(counts: Mapping[str | None, int]) -> tuple[int, int]:
-    """How many have ended, and how many of these badly."""
+    """How many have ended, and how many of these failed."""
     return sum(counts.get(status, 0) for status in _DONE), counts.get(Status.FAILED, 0)
 
 
 def known_state(task: Task | None) -> str:
-    """``RUNNING, 3 of 10 parts done``; ``no answer yet`` where nothing is known."""
+    """``RUNNING, 3/10 subtasks``; ``no response yet`` where nothing is known."""
     if task is None:
-        return "no answer yet"
+        return NOT_ANSWERED
+    counts = Counter(subtask.status for subtask in task.subtasks)
     state = status_word(task.status)
-    if not task.subtasks:
-        return state
-    done, _ = done_and_failed(Counter(part.status for part in task.subtasks))
-    return f"{state}, {done} of {len(task.subtasks)} parts done"
+    return f"{state}, {done_text(counts, 'subtasks')}" if counts else state
 
 
-def loss_text(snapshot: Snapshot) -> str | None:
-    """``task ID: the task does not exist``: why nothing more is asked; ``None`` where it is not so.
+def shown_status(snapshot: Snapshot) -> str | None:
+    """The status to count a task under: a task that is unavailable counts as FAILED."""
+    if lost(snapshot):
+        return Status.FAILED
+    return snapshot.task.status if snapshot.task else NOT_ANSWERED
 
-    ErrorDetails while other tasks are still waited for: a log is to show it when it happens.
-    """
-    error = snapshot.error
-    if error is None or isinstance(error, WaitTimeout):
-        return None
-    return f"task {snapshot.task_id}: {error}"
+
+def lost(snapshot: Snapshot) -> bool:
+    """Whether an error ended the wait for a task: not the time limit, which leaves its state."""
+    return snapshot.error is not None and not isinstance(snapshot.error, WaitTimeout)
 
 
 def counts_text(counts: Mapping[str | None, int]) -> str:
     """``2 FAILED, 7 RUNNING, 991 SUCCESSFUL``: what needs a look first.
 
-    A service that invents statuses gets a few of them named, and the rest counted.
+    Where the service invents many statuses, a few are named and the rest counted.
     """
-    first = [(status, counts[status]) for status in _FIRST if status in counts]
-    rest = [(status, n) for status, n in counts.items() if status not in _FIRST]
+    first = [(status, counts[status]) for status in _FIRST if counts.get(status)]
+    rest = [(status, n) for status, n in counts.items() if status not in _FIRST and n]
     ordered = first + sorted(rest, key=lambda item: -item[1])
-    words = [f"{n} {status_word(s)[:_LONGEST_WORD]}" for s, n in ordered[:_MOST_WORDS] if n]
-    others = sum(n for _, n in ordered[_MOST_WORDS:])
+    words = [f"{n} {status_word(s)[:_LONGEST_STATUS]}" for s, n in ordered[:_MOST_STATUSES]]
+    others = sum(n for _, n in ordered[_MOST_STATUSES:])
     return ", ".join([*words, f"{others} others"] if others else words)
 
 
 def elapsed_text(seconds: float) -> str:
-    """Time that goes on, in whole seconds: ``0s``, ``12s``, ``1m02s``."""
+    """Time so far, in whole seconds: ``0s``, ``12s``, ``1m02s``."""
     return format_duration(int(seconds)) if seconds >= 1 else "0s"
-
-
-def spinner(seconds: float, *, unicode: bool) -> str:
-    """A small sign of life, one cell wide, that turns five times a second."""
-    frames = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏" if unicode else "|/-\\"
-    return frames[int(seconds * 5) % len(frames)]

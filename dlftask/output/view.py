@@ -1,25 +1,106 @@
-"""What shows a wait while it happens."""
+"""The state of a wait, which every view shows, and what a view does."""
 
-from collections.abc import Sequence
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
+from dlftask.output.subtasks import counts_text, done_text, elapsed_text, shown_status
+from dlftask.output.text import escape_controls, status_word
 from dlftask.waiting.snapshot import Snapshot
 
 
 class View(Protocol):
-    """A wait as its user sees it: in place on a terminal, a line a change elsewhere."""
+    """A wait as its user sees it: drawn in place on a terminal, lines elsewhere."""
 
     tick_s: float
     """How often ``tick`` wants to be called, in seconds, while nothing changes."""
 
-    def show(self, snapshots: Sequence[Snapshot]) -> None:
-        """Show the tasks that changed since the last call; the first sight is a change."""
+    def show(self, changed: Sequence[Snapshot]) -> None:
+        """Show the tasks that changed; the first sight of one is a change."""
 
     def tick(self) -> None:
-        """Time has passed: move what moves, and be not silent for too long."""
+        """Time has passed: turn the spinner, or end a silence."""
 
     def note(self, text: str) -> None:
-        """Say one line about the wait itself on standard error, beside whatever is drawn."""
+        """Write one line about the wait itself on standard error."""
 
-    def close(self) -> None:
-        """Draw no more, and leave the terminal as it was found. May be called twice."""
+    def close(self, *, keep: bool = False) -> None:
+        """Draw no more; ``keep`` leaves the last frame on the terminal. May be called twice."""
+
+
+class WaitState:
+    """The tasks of a wait as last seen, in the order asked for.
+
+    ``now`` is the scheduler's clock, ``wall`` counts since the epoch, both in seconds;
+    ``began_s`` is a moment of ``now``.
+    """
+
+    def __init__(
+        self,
+        task_ids: Iterable[str],
+        *,
+        began_s: float | None = None,
+        now: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self.now = now
+        self.wall = wall
+        self.snapshots = {task_id: Snapshot(task_id) for task_id in task_ids}
+        self.counts: dict[str, Counter[str | None]] = {}
+        self.subtasks: Counter[str | None] = Counter()
+        self._began_s = now() if began_s is None else began_s
+
+    def update(self, changed: Iterable[Snapshot]) -> None:
+        """Replace the snapshots that changed."""
+        for snapshot in changed:
+            before = self.snapshots[snapshot.task_id]
+            self.snapshots[snapshot.task_id] = snapshot
+            if snapshot.task is not None and snapshot.task is not before.task:
+                counts = Counter(subtask.status for subtask in snapshot.task.subtasks)
+                self.subtasks.subtract(self.counts.get(snapshot.task_id, Counter()))
+                self.subtasks.update(counts)
+                self.counts[snapshot.task_id] = counts
+
+    @property
+    def several(self) -> bool:
+        """Whether there is more than one task."""
+        return len(self.snapshots) > 1
+
+    @property
+    def elapsed(self) -> str:
+        """The time since the command began."""
+        return elapsed_text(self.now() - self._began_s)
+
+    @property
+    def outage(self) -> str:
+        """How long the oldest outage has lasted, of how many tasks, and why; empty without one."""
+        silent = [
+            (one.outage_since, one.outage)
+            for one in self.snapshots.values()
+            if one.outage is not None and one.outage_since is not None and not one.settled
+        ]
+        if not silent:
+            return ""
+        since, reason = min(silent, key=lambda item: item[0])
+        some = f" from {len(silent)} tasks" if len(silent) < len(self.snapshots) else ""
+        lasted = elapsed_text(self.now() - since)
+        return f"no valid response{some} for {lasted}: {escape_controls(str(reason))}"
+
+    def describe(self, snapshot: Snapshot) -> str:
+        """``task ID RUNNING 3/10 subtasks, 1 failed``."""
+        status = status_word(snapshot.task.status) if snapshot.task else "no response yet"
+        text = f"task {snapshot.task_id} {status}"
+        counts = self.counts.get(snapshot.task_id)
+        return f"{text} {done_text(counts, 'subtasks')}" if counts else text
+
+    def summary(self) -> str:
+        """All tasks in one line, and the outage where there is one."""
+        if self.several:
+            tasks = Counter(map(shown_status, self.snapshots.values()))
+            text = f"{done_text(tasks, 'tasks')} ({counts_text(tasks)})"
+            if self.subtasks.total():
+                text += f"; {done_text(self.subtasks, 'subtasks')}"
+        else:
+            text = self.describe(next(iter(self.snapshots.values())))
+        return f"{text}; {self.outage}" if self.outage else text

@@ -1,0 +1,45 @@
+"""How a wait ended, in one line."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from dlftask.output.subtasks import NOT_ANSWERED, counts_text, lost
+from dlftask.output.text import display_name, duration_text, escape_controls, status_word
+from dlftask.task import Status, Task
+from dlftask.waiting.snapshot import Snapshot
+
+
+def summary(snapshots: Sequence[Snapshot], *, strict: bool) -> tuple[str, str | None]:
+    """The line, and the status whose colour it has.
+
+    Of one task its status, its duration and the subtasks that failed (with ``strict`` WARNING
+    too), of several a count by status. Control characters show as escapes.
+    """
+    failed = (Status.FAILED, Status.WARNING) if strict else (Status.FAILED,)
+    if len(snapshots) == 1 and (task := snapshots[0].task):
+        return _of_one(task, failed), task.status
+    counts: Counter[str | None] = Counter(map(_counted_as, snapshots))
+    worst = next((s for s in (*failed, Status.RUNNING) if counts.get(s)), None)
+    if worst is None and len(counts) == 1:
+        worst = next(iter(counts))
+    return f"{len(snapshots)} tasks: {counts_text(counts)}", worst
+
+
+def _of_one(task: Task, statuses: Sequence[str]) -> str:
+    text = status_word(task.status)
+    if duration := duration_text(task.duration_ms):
+        text += f" after {duration}"
+    failed = [subtask for subtask in task.subtasks if subtask.status in statuses]
+    if task.subtasks:
+        text += f", {len(failed)} of {len(task.subtasks)} subtasks failed"
+    if failed:
+        first = failed[0]
+        text += f": {display_name(first.name, first.id)}"
+        return f"{text}: {escape_controls(first.message)}" if first.message else text
+    return f"{text}: {escape_controls(task.message)}" if task.message else text
+
+
+def _counted_as(snapshot: Snapshot) -> str:
+    if lost(snapshot):
+        return "unavailable"
+    return snapshot.task.status if snapshot.task else NOT_ANSWERED
