@@ -3,12 +3,12 @@
     DlftaskError
     ├── ConfigurationError    2    usage or configuration; no request is due
     ├── TaskNotFound          4    the service does not know the task
-    ├── AuthenticationError    5    by the service, IAM or the metadata service
-    ├── ServiceUnavailable    6    could not be reached, or did not work
-    ├── InvalidResponse       7    an answer that makes no sense
+    ├── AuthenticationError   5    credentials refused by the service, IAM or the metadata service
+    ├── ServiceUnavailable    6    could not be reached, or failed
+    ├── InvalidResponse       7    an invalid response
     ├── OutputFailed          8    a full disk, a closed stream
-    ├── WaitTimeout        124    `--timeout` ran out
-    └── BrokenOutput          141    whoever read the output went away
+    ├── WaitTimeout       124      `--timeout` ran out
+    └── BrokenOutput      141      the output was closed early
     Interrupted        130, 143    SIGINT, SIGTERM (a BaseException, as KeyboardInterrupt is)
 
 The command line's contract gives the meanings; they never change.
@@ -37,7 +37,7 @@ class ExitStatus(IntEnum):
     TIMEOUT = 124
     INTERRUPTED = 130
     TERMINATED = 143
-    READER_GONE = 141
+    BROKEN_OUTPUT = 141
 
 
 class ErrorDetails(TypedDict, total=False):
@@ -54,25 +54,29 @@ class DlftaskError(Exception):
     """Anything that dlftask raises on purpose.
 
     ``message`` says what happened; ``code``, ``service_message``, ``http_status`` and
-    ``request_id`` are the service's own words where it said any; ``hint`` says what to do next.
-    No field ever holds a secret.
+    ``request_id`` are what the service said, if anything; ``hint`` says what to do next. No field
+    ever holds a secret, and none changes.
     """
 
     exit_status: ExitStatus
+    retryable = False
+    """Whether a first request that failed so is worth a retry."""
+    transient = False
+    """Whether a wait goes on after it, as an outage."""
 
-    def __init__(self, message: str, **said: Unpack[ErrorDetails]) -> None:
+    def __init__(self, message: str, **details: Unpack[ErrorDetails]) -> None:
         super().__init__(message)
         self.message = message
-        self.code = said.get("code")
-        self.service_message = said.get("service_message")
-        self.http_status = said.get("http_status")
-        self.request_id = said.get("request_id")
-        self.hint = said.get("hint")
+        self.code = details.get("code")
+        self.service_message = details.get("service_message")
+        self.http_status = details.get("http_status")
+        self.request_id = details.get("request_id")
+        self.hint = details.get("hint")
 
-    def with_context(self, prefix: str, *, hint: str | None = None) -> Self:
+    def with_context(self, prefix: str | None = None, *, hint: str | None = None) -> Self:
         """The same error with its message as ``prefix: message``, and perhaps another hint."""
         error = copy(self)
-        error.message = f"{prefix}: {self.message}"
+        error.message = f"{prefix}: {self.message}" if prefix else self.message
         error.hint = hint or self.hint
         return error
 
@@ -85,9 +89,15 @@ class DlftaskError(Exception):
             facts.append(_clipped(self.code))
         if self.request_id:
             facts.append(f"request ID {_clipped(self.request_id)}")
-        said = ", ".join(facts)
-        text = f"{self.message} ({said})" if said else self.message
-        return f"{text}: {self.service_message}" if self.service_message else text
+        details = ", ".join(facts)
+        text = f"{self.message} ({details})" if details else self.message
+        repeats = _words(self.service_message or "") == _words(self.message)
+        return f"{text}: {self.service_message}" if self.service_message and not repeats else text
+
+
+def _words(text: str) -> str:
+    """A message for a comparison: "Task does not exist." is "the task does not exist"."""
+    return text.lower().strip(" .!").removeprefix("the ")
 
 
 def _clipped(word: str) -> str:
@@ -107,26 +117,20 @@ class TaskNotFound(DlftaskError):
 
 
 class AuthenticationError(DlftaskError):
-    """HTTP 401, 403, ``DLF.6888``, or a refusal by IAM or the metadata service.
-
-    ``stale`` is true for a 401: fresh credentials may be let in.
-    """
+    """HTTP 401, 403, ``DLF.6888``, or a refusal by IAM or the metadata service."""
 
     exit_status = ExitStatus.AUTHENTICATION
 
-    def __init__(self, message: str, *, stale: bool = False, **said: Unpack[ErrorDetails]) -> None:
-        super().__init__(message, **said)
-        self.stale = stale
-
 
 class ServiceUnavailable(DlftaskError):
-    """Not reached, or did not work: name resolution, connection, TLS, time-out, 408, 429, 5xx.
+    """Not reached, or failed: name resolution, connection, TLS, timeout, 408, 429, 5xx.
 
-    ``retry_after_s`` is the service's own wish in seconds; ``permanent`` is true for what asking
-    again cannot mend (a certificate that does not verify).
+    ``retry_after_s`` is the service's ``Retry-After`` in seconds; ``permanent`` is true for what a
+    retry cannot mend (a certificate that is not trusted).
     """
 
     exit_status = ExitStatus.UNAVAILABLE
+    transient = True
 
     def __init__(
         self,
@@ -134,25 +138,25 @@ class ServiceUnavailable(DlftaskError):
         *,
         retry_after_s: float | None = None,
         permanent: bool = False,
-        **said: Unpack[ErrorDetails],
+        **details: Unpack[ErrorDetails],
     ) -> None:
-        super().__init__(message, **said)
+        super().__init__(message, **details)
         self.retry_after_s = retry_after_s
-        self.permanent = permanent
+        self.retryable = not permanent
 
 
 class InvalidResponse(DlftaskError):
     """Not HTTP, not JSON, no ``id`` or ``status``, an unknown status, a redirect, another 4xx.
 
-    ``transient`` is true where a wait may ask again: another 4xx is the service's last word.
+    ``transient`` is false for another 4xx, which is final.
     """
 
     exit_status = ExitStatus.INVALID
 
     def __init__(
-        self, message: str, *, transient: bool = True, **said: Unpack[ErrorDetails]
+        self, message: str, *, transient: bool = True, **details: Unpack[ErrorDetails]
     ) -> None:
-        super().__init__(message, **said)
+        super().__init__(message, **details)
         self.transient = transient
 
 
@@ -163,15 +167,15 @@ class OutputFailed(DlftaskError):
 
 
 class WaitTimeout(DlftaskError):
-    """The longest wait was over before the task was."""
+    """``--timeout`` ran out before the task ended."""
 
     exit_status = ExitStatus.TIMEOUT
 
 
 class BrokenOutput(DlftaskError):
-    """Whoever read the output went away: nothing is left to say."""
+    """The output was closed early: nobody is left to read an error."""
 
-    exit_status = ExitStatus.READER_GONE
+    exit_status = ExitStatus.BROKEN_OUTPUT
 
 
 class Interrupted(BaseException):

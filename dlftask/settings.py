@@ -60,6 +60,7 @@ class Settings(NamedTuple):
     connect_timeout_s: float = 5.0
     read_timeout_s: float = 10.0
     concurrency: int = 8
+    rate: int | None = 20
     ca_bundle: Path | None = None
     insecure: bool = False
     output: str = "tree"

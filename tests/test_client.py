@@ -109,7 +109,7 @@ def test_a_time_that_is_none_is_refused_before_anything_is_asked(
     client: Client, simulator: Simulator, name: str, seconds: float
 ) -> None:
     with pytest.raises(ConfigurationError, match="no number of seconds above zero"):
-        client.wait(SUCCESSFUL, **{name: seconds})
+        client.wait(SUCCESSFUL, **{name: seconds})  # type: ignore[arg-type]
     assert simulator.requests == ()
 
 

@@ -82,6 +82,8 @@ CASES = [
         for name, (fault, status) in _FINAL.items()
     ),
 ]
+# On a kept connection that the other side closes, a request is sent once more at once.
+_RESENT = ("dropped", "reset")
 by_name = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 one_or_many = pytest.mark.parametrize("tasks", [1, 3], ids=["one task", "many tasks"])
 
@@ -132,7 +134,7 @@ def wait(
             read_timeout=0.2 if case.name in _SLOW else 10.0,
         )
         with client:
-            pool = WorkerPool(client.service.ask, size=8)
+            pool = WorkerPool(client.service.fetch, size=8)
             policy = WaitPolicy(
                 wait=True, interval_s=0.02, max_outage_s=max_outage_s, began_s=pool.now()
             )
@@ -165,7 +167,10 @@ def test_before_the_first_good_answer(case: Case, tasks: int, record_property: S
     found = wait(case, case.fault, tasks, until_asked=1)
     put_in_table(record_property, case, "before", tasks, found)
     assert found.status is found.overall is case.before
-    assert found.asked == case.asked_before
+    if tasks > 1 and case.name in _RESENT:
+        assert found.asked >= case.asked_before
+    else:
+        assert found.asked == case.asked_before
     assert found.notes == []
     assert others_ended_well(found)
 
@@ -195,7 +200,8 @@ def test_after_the_first_good_answer(case: Case, tasks: int, record_property: Sa
 @one_or_many
 @by_name
 def test_twice_after_the_first_good_answer(case: Case, tasks: int, record_property: Say) -> None:
-    found = wait(case, replace(case.fault, after=1, count=2), tasks, until_asked=4)
+    count = 3 if case.name in _RESENT else 2
+    found = wait(case, replace(case.fault, after=1, count=count), tasks, until_asked=4)
     put_in_table(record_property, case, "after, passing", tasks, found)
     outage = case.after is ExitStatus.UNAVAILABLE
     assert found.status is found.overall

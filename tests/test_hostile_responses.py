@@ -107,7 +107,6 @@ INVALID: dict[str, Talk] = {
         + TASK
     ),
     "101-switching-protocols": sending(b"HTTP/1.1 101 Switching Protocols\r\n\r\n"),
-    "103-early-hints": sending(b"HTTP/1.1 103 Early Hints\r\n\r\n"),
     "204": sending(b"HTTP/1.1 204 No Content\r\n\r\n"),
     "204-gzip": sending(b"HTTP/1.1 204 No Content\r\nContent-Encoding: gzip\r\n\r\n"),
     "206": sending(answer(TASK[:20], status="206 Partial Content")),
@@ -169,6 +168,9 @@ GOOD: dict[str, Talk] = {
         without_length(chunked([TASK[:9], TASK[9:]]), "Transfer-Encoding: chunked\r\n")
     ),
     "without-length": sending(without_length(TASK)),
+    "103-early-hints-first": sending(
+        b"HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + answer()
+    ),
     "100-continue-first": sending(b"HTTP/1.1 100 Continue\r\n\r\n" + answer()),
     "http-1.0": sending(b"HTTP/1.0 200 OK\r\n\r\n" + TASK),
     "two-equal-lengths": sending(
@@ -252,9 +254,7 @@ def test_one_senseless_answer_alone_prints_nothing_and_a_hint() -> None:
     assert run.returncode == 7
     assert run.stdout == ""
     error, hint = run.stderr.splitlines()
-    assert error.startswith(
-        "dlftask: error: task t1: the service gave an answer that makes no sense"
-    )
+    assert error.startswith("dlftask: error: task t1: the service gave an invalid response")
     assert hint.startswith("hint: check --endpoint")
 
 

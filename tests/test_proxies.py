@@ -181,7 +181,7 @@ def test_a_proxy_that_is_not_there_is_6_with_a_hint_and_no_password(url: str) ->
     env = configured("https://service.test", HTTPS_PROXY=url)
     run = run_dlftask("get", "--debug", "t1", env=env)
     assert run.returncode == 6, run.stderr
-    assert "the proxy of service.test" in run.stderr
+    assert "error: task t1: the proxy " in run.stderr
     assert "hint: check HTTPS_PROXY, HTTP_PROXY and NO_PROXY" in run.stderr
     assert "hunter2" not in run.stderr
 

@@ -191,7 +191,7 @@ def test_a_plain_get_retries_too() -> None:
     "error",
     [
         TaskNotFound("no such task"),
-        AuthenticationError("no", stale=True),
+        AuthenticationError("no"),
         InvalidResponse("not JSON"),
         InvalidResponse("HTTP 404", transient=False),
         ServiceUnavailable("an untrusted certificate", permanent=True),

@@ -1,4 +1,4 @@
-"""The threads that ask: none is waited for longer than it may take, none is left over."""
+"""The threads that fetch: what is not wanted is ignored, and none is left over."""
 
 import threading
 import time
@@ -6,8 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from dlftask.api.transport import _calls
-from dlftask.errors import ServiceUnavailable, TaskNotFound
+from dlftask.errors import TaskNotFound
 from dlftask.task import Task
 from dlftask.waiting.scheduler import Answer
 from dlftask.waiting.workers import WorkerPool
@@ -68,50 +67,60 @@ def test_without_an_answer_the_moment_comes() -> None:
 
 
 class Hanging:
-    """A way to ask that hangs, in nothing that can be ended from outside."""
+    """A way to fetch that waits until it is told to go on."""
 
-    def __init__(self, limit_s: float) -> None:
-        self.limit_s = limit_s
+    def __init__(self) -> None:
         self.wake = threading.Event()
-        self.under_way = threading.Semaphore(0)
+        self.in_flight = threading.Semaphore(0)
 
     def __call__(self, _task_id: str) -> Task:
-        _calls.current.begins("a host", "answer", self.limit_s)
-        self.under_way.release()
+        self.in_flight.release()
         self.wake.wait(LONG_S)
         return RUNNING
 
 
-def test_a_question_that_hangs_is_answered_for_and_its_place_is_free() -> None:
-    ask = Hanging(0.05)
-    pool = WorkerPool(ask, size=1)
-    for _ in range(3):
-        pool.start("a")
-        (answer,) = answers(pool)
-        assert isinstance(answer.outcome, ServiceUnavailable)
-        assert "no answer within 50ms" in str(answer.outcome)
-        assert pool.free == 1
-    ask.wake.set()
-    # What the three bring in the end is not taken for an answer to another question.
-    ask.limit_s = LONG_S
-    assert answers(pool, 0.1) == []
+def test_an_answer_that_is_no_longer_wanted_is_ignored_and_its_place_is_free() -> None:
+    fetch = Hanging()
+    pool = WorkerPool(fetch, size=2)
     pool.start("a")
-    (answer,) = answers(pool)
-    assert answer.outcome is RUNNING
-    pool.close()
-
-
-def test_a_dropped_questions_answer_is_dropped_too() -> None:
-    ask = Hanging(LONG_S)
-    pool = WorkerPool(ask, size=2)
-    pool.start("a")
-    assert ask.under_way.acquire(timeout=LONG_S)
+    assert fetch.in_flight.acquire(timeout=LONG_S)
     pool.drop("a")
-    pool.drop("never asked for")
+    pool.drop("never started")
     assert pool.free == 2
-    ask.wake.set()
+    pool.start("b")
+    pool.start("c")
+    fetch.wake.set()
+    found: list[str] = []
+    while len(found) < 2:
+        found += [answer.task_id for answer in answers(pool)]
+    assert sorted(found) == ["b", "c"]
     assert answers(pool, 0.1) == []
     pool.close()
+
+
+def test_with_fewer_threads_than_wanted_all_is_fetched_even_with_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    start, allowed = threading.Thread.start, 0
+
+    def start_if_allowed(thread: threading.Thread) -> None:
+        nonlocal allowed
+        if not allowed:
+            raise RuntimeError("can't start new thread")
+        allowed -= 1
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_if_allowed)
+    for count in (0, 1, 2):
+        allowed = count
+        pool = WorkerPool(lambda _: RUNNING, size=4)
+        for name in "abcd":
+            pool.start(name)
+        found: list[str] = []
+        while len(found) < 4:
+            found += [answer.task_id for answer in answers(pool)]
+        assert sorted(found) == ["a", "b", "c", "d"]
+        pool.close()
 
 
 def test_one_that_is_dropped_just_as_it_answers_leaves_no_thread_behind() -> None:
@@ -146,24 +155,4 @@ def test_no_more_threads_than_questions_at_once() -> None:
             answers(pool)
         pool.start(str(number))
     assert len(names) <= 4
-    pool.close()
-
-
-def test_a_call_that_hangs_is_ended_in_time_however_many_others_answer() -> None:
-    def ask(task_id: str) -> Task:
-        if task_id == "hangs":
-            _calls.current.begins("a host", "answer", 0.3)
-            time.sleep(1.5)
-        time.sleep(0.01)
-        return RUNNING
-
-    pool = WorkerPool(ask, size=2)
-    pool.start("hangs")
-    began_s = pool.now()
-    while True:
-        if pool.free:
-            pool.start("answers")
-        if any(a.task_id == "hangs" for a in pool.answers(pool.now() + 5)):
-            break
-    assert pool.now() - began_s < 1.2
     pool.close()

@@ -1,4 +1,4 @@
-"""The service for a Python program: ask for a task, wait for it, watch it.
+"""The service for a Python program: get a task, wait for it, watch it.
 
     from dlftask import Client
 
@@ -6,7 +6,7 @@
         task = client.wait("008aae2e675d3bcb01675d3c66f20000", timeout=3600)
         print(task.status, task.message)
 
-Whatever service and credentials are not given come from where the command line takes them:
+Service, credentials and limits that are not given come from where the command line takes them:
 ``DLFTASK_*``, the profile, the cloud's own variables and files. How long to wait does not.
 """
 
@@ -20,9 +20,9 @@ from dlftask.api.endpoints import check_endpoint, iam_endpoint, service_endpoint
 from dlftask.api.projects import look_up_project
 from dlftask.api.service import Service
 from dlftask.api.transport import Transport
-from dlftask.auth.credentials import Credentials, find_credentials
+from dlftask.auth.credentials import find_credentials
 from dlftask.durations import check_seconds
-from dlftask.errors import AuthenticationError, ConfigurationError
+from dlftask.errors import ConfigurationError
 from dlftask.settings import Settings, load_settings
 from dlftask.task import Task
 from dlftask.task_ids import check_task_id
@@ -31,15 +31,29 @@ from dlftask.waiting.scheduler import poll
 from dlftask.waiting.snapshot import Snapshot
 from dlftask.waiting.workers import WorkerPool
 
+_CLOSE_S = 0.5
+"""How long ``close`` waits for requests in flight to end."""
+_TYPES: Mapping[str, tuple[type, ...]] = {
+    "token_file": (str, os.PathLike),
+    "ca_bundle": (str, os.PathLike),
+    "connect_timeout": (int, float),
+    "read_timeout": (int, float),
+    "concurrency": (int,),
+    "rate": (int, str),
+    "insecure": (bool,),
+}
+"""What a parameter may be; any other is a string."""
+
 
 class Client:
     """One project of the service. Close it, or use it as a context manager.
 
-    Options are those of the command line, with its meanings and defaults; durations are seconds.
-    ``token`` is an IAM token; ``settings`` that were read already stand for all of these, and
-    ``trace`` is as in ``Transport``.
+    Parameters are the options of the command line, with their meanings and defaults; durations are
+    seconds, and a ``rate`` of ``"none"`` is no limit. ``token`` is an IAM token. ``settings`` that
+    were read already stand for all of these; ``trace`` is as in ``Transport``.
 
-    Raises ``ConfigurationError``; nothing is asked before it is needed.
+    Raises ``ConfigurationError``, and ``TypeError`` for a parameter of a wrong type; no request is
+    sent before it is needed.
     """
 
     def __init__(
@@ -57,8 +71,9 @@ class Client:
         connect_timeout: float | None = None,
         read_timeout: float | None = None,
         concurrency: int | None = None,
+        rate: int | str | None = None,
         ca_bundle: str | os.PathLike[str] | None = None,
-        insecure: bool = False,
+        insecure: bool | None = None,
         settings: Settings | None = None,
         trace: Callable[[str], None] | None = None,
     ) -> None:
@@ -71,25 +86,25 @@ class Client:
                 "iam_endpoint": iam_endpoint,
                 "profile": profile,
                 "auth": auth,
+                "token": token,
                 "token_file": token_file,
                 "connect_timeout": connect_timeout,
                 "read_timeout": read_timeout,
                 "concurrency": concurrency,
+                "rate": rate,
                 "ca_bundle": ca_bundle,
-                "insecure": insecure or None,
+                "insecure": insecure,
             }
-            environ: Mapping[str, str] = os.environ
-            if token is not None:
-                environ = {**os.environ, "DLFTASK_TOKEN": token}
-                options["auth"] = auth or "token"
-            settings = load_settings(options, environ=environ)
+            settings = _load_settings(options)
         self.settings = settings
         service_url = _service_url(settings)
-        find_project = _project_finder(settings)
+        iam_url = _iam_url(settings)
+        self._pools: list[WorkerPool] = []
         self._transport = Transport(
             connect_timeout_s=settings.connect_timeout_s,
             read_timeout_s=settings.read_timeout_s,
             connections=settings.concurrency,
+            rate=settings.rate,
             ca_bundle=settings.ca_bundle,
             insecure=settings.insecure,
             trace=trace,
@@ -106,7 +121,7 @@ class Client:
             self._transport.send,
             endpoint=service_url,
             credentials=self._credentials,
-            find_project=lambda: find_project(self._transport, self._credentials),
+            find_project=lambda: self._find_project(iam_url),
             workspace=settings.workspace,
             timeout_s=settings.connect_timeout_s + settings.read_timeout_s,
         )
@@ -114,8 +129,23 @@ class Client:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What a user should know of the settings and the credentials."""
-        insecure = ("--insecure: nobody checks who answers",) if self.settings.insecure else ()
-        return (*self.settings.warnings, *self._credentials.warnings, *insecure)
+        insecure = ("--insecure: the service's identity is not checked",)
+        return (
+            *self.settings.warnings,
+            *self._credentials.warnings,
+            *(insecure if self.settings.insecure else ()),
+        )
+
+    @property
+    def description(self) -> str:
+        """Which service and project are used, and with whose credentials; no secret."""
+        settings, credentials = self.settings, self._credentials
+        return (
+            f"endpoint: {_service_url(settings)}\n"
+            f"project: {settings.project_id or f'looked up at {_iam_url(settings)}'}\n"
+            f"workspace: {settings.workspace or 'none (the default one)'}\n"
+            f"credentials: {credentials.kind} from {credentials.source}"
+        )
 
     @property
     def description(self) -> str:
@@ -129,12 +159,12 @@ class Client:
         )
 
     def get(self, task_id: str) -> Task:
-        """What the service says of a task now.
+        """Get the current state of a task.
 
         Raises ``TaskNotFound``, ``AuthenticationError``, ``ServiceUnavailable`` (after two
         retries), ``InvalidResponse`` or ``ConfigurationError``.
         """
-        return self._ask(task_id, WaitPolicy(wait=False))
+        return self._last_state(task_id, WaitPolicy(wait=False))
 
     def wait(
         self,
@@ -143,13 +173,15 @@ class Client:
         timeout: float | None = None,
         interval: float | None = None,
         max_outage: float = 300.0,
+        fail_fast: bool = False,
     ) -> Task:
-        """Wait until a task has left RUNNING; whether it did well is its ``status``.
+        """Wait until a task has left RUNNING; how it ended is its ``status``.
 
-        All times are seconds; ``timeout`` and ``interval`` as the options of the command line.
-        Raises ``WaitTimeout``, and what ``get`` raises.
+        Times are seconds. With ``fail_fast`` it returns at the first FAILED subtask. Raises
+        ``WaitTimeout``, and what ``get`` raises.
         """
-        return self._ask(task_id, self._patience(timeout, interval, max_outage))
+        policy = _wait_policy(timeout, interval, max_outage, fail_fast=fail_fast)
+        return self._last_state(task_id, policy)
 
     def watch(
         self,
@@ -158,15 +190,16 @@ class Client:
         timeout: float | None = None,
         interval: float | None = None,
         max_outage: float = 300.0,
+        fail_fast: bool = False,
     ) -> Iterator[Snapshot]:
-        """Give a snapshot each time one of the tasks changes, until all have left RUNNING.
+        """Yield a snapshot each time one of the tasks changes, until all have left RUNNING.
 
-        What goes wrong with one task is its last snapshot's ``error`` and ends no other's wait.
+        What ends the wait of one task is its last snapshot's ``error``, and ends no other's.
         Raises ``ConfigurationError`` alone.
         """
         if isinstance(task_ids, str):
             raise ConfigurationError("task_ids is one string, not several", hint="put it in a list")
-        policy = self._patience(timeout, interval, max_outage)
+        policy = _wait_policy(timeout, interval, max_outage, fail_fast=fail_fast)
         for changed in self.follow(task_ids, policy):
             yield from changed
 
@@ -178,19 +211,23 @@ class Client:
         note: Callable[[str], None] = lambda _: None,
         tick_s: float = 60.0,
     ) -> Iterator[list[Snapshot]]:
-        """The tasks that changed, again and again, as ``polling.poll`` gives them."""
+        """The tasks that changed, again and again, as ``scheduler.poll`` yields them."""
         distinct = list(dict.fromkeys(check_task_id(task_id) for task_id in task_ids))
         self.service.begin_run()
-        pool = WorkerPool(self.service.ask, size=self.settings.concurrency)
+        pool = WorkerPool(self.service.fetch, size=self.settings.concurrency)
+        self._pools.append(pool)
         try:
             yield from poll(distinct, pool, policy, note=note, tick_s=tick_s)
         finally:
             pool.close()
 
     def close(self) -> None:
-        """Close the connections, and end a command that prints a token."""
+        """Close the connections, and end what is in flight."""
         self._credentials.close()
         self._transport.close()
+        until_s = time.monotonic() + _CLOSE_S
+        for pool in self._pools:
+            pool.close(within_s=max(0.0, until_s - time.monotonic()))
 
     def __enter__(self) -> Self:
         return self
@@ -203,21 +240,19 @@ class Client:
     ) -> None:
         self.close()
 
-    def _patience(
-        self, timeout: float | None, interval: float | None, max_outage: float
-    ) -> WaitPolicy:
-        try:
-            return WaitPolicy(
-                wait=True,
-                interval_s=None if interval is None else check_seconds(interval),
-                max_outage_s=check_seconds(max_outage),
-                timeout_s=None if timeout is None else check_seconds(timeout),
-                began_s=time.monotonic(),
-            )
-        except ValueError as error:
-            raise ConfigurationError(str(error)) from None
+    def _find_project(self, iam_url: str | None) -> str:
+        project_id, region = self.settings.project_id, self.settings.region
+        if project_id is not None:
+            return project_id
+        if iam_url is None or region is None:
+            raise AssertionError("without a project ID there is a region")
+        return look_up_project(
+            self._transport.send, self._credentials, iam_endpoint=iam_url, region=region
+        )
 
-    def _ask(self, task_id: str, policy: WaitPolicy) -> Task:
+    def _last_state(self, task_id: str, policy: WaitPolicy) -> Task:
+        if not isinstance(task_id, str):
+            raise TypeError(f"task_id is a {type(task_id).__name__}, not a str")
         last = Snapshot(task_id)
         for changed in self.follow([task_id], policy):
             last = changed[-1] if changed else last
@@ -226,6 +261,42 @@ class Client:
         if last.task is None:
             raise AssertionError("a settled snapshot has a task or an error")
         return last.task
+
+
+def _load_settings(options: Mapping[str, object]) -> Settings:
+    """Settings of the parameters that were given. Raises ``TypeError`` that names a wrong one."""
+    given = {name: value for name, value in options.items() if value is not None}
+    for name, value in given.items():
+        types = _TYPES.get(name, (str,))
+        # A bool is an int to Python, but no number of seconds.
+        if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
+            wanted = " or ".join(one.__name__ for one in types)
+            raise TypeError(f"{name} is a {type(value).__name__}, not a {wanted}")
+    environ: Mapping[str, str] = os.environ
+    token = given.pop("token", None)
+    if token is not None:
+        environ = {**os.environ, "DLFTASK_TOKEN": str(token)}
+        given.setdefault("auth", "token")
+    return load_settings(given, environ=environ)
+
+
+def _wait_policy(
+    timeout: float | None, interval: float | None, max_outage: float, *, fail_fast: bool
+) -> WaitPolicy:
+    def seconds(name: str, value: float) -> float:
+        try:
+            return check_seconds(value)
+        except ValueError as error:
+            raise ConfigurationError(f"{name}: {error}") from None
+
+    return WaitPolicy(
+        wait=True,
+        interval_s=None if interval is None else seconds("interval", interval),
+        max_outage_s=seconds("max_outage", max_outage),
+        timeout_s=None if timeout is None else seconds("timeout", timeout),
+        began_s=time.monotonic(),
+        fail_fast=fail_fast,
+    )
 
 
 def _service_url(settings: Settings) -> str:
@@ -239,33 +310,19 @@ def _service_url(settings: Settings) -> str:
     return service_endpoint(settings.region)
 
 
-def _checked(url: str, key: str, settings: Settings) -> str:
-    return check_endpoint(url, what=settings.origins[key], insecure=settings.insecure)
-
-
-def _project_finder(settings: Settings) -> Callable[[Transport, Credentials], str]:
-    """How to come by the project ID, once one is needed."""
-    project_id, region = settings.project_id, settings.region
-    if project_id is not None:
-        return lambda _transport, _credentials: project_id
-    if region is None:
+def _iam_url(settings: Settings) -> str | None:
+    """Where the project ID is looked up; ``None`` where it is known."""
+    if settings.project_id is not None:
+        return None
+    if settings.region is None:
         raise ConfigurationError(
             "no project ID, and no region to look it up by",
             hint="set --project-id or DLFTASK_PROJECT_ID",
         )
     if settings.iam_endpoint is not None:
-        iam = _checked(settings.iam_endpoint, "iam_endpoint", settings)
-    else:
-        iam = iam_endpoint(region)
+        return _checked(settings.iam_endpoint, "iam_endpoint", settings)
+    return iam_endpoint(settings.region)
 
-    def look_up(transport: Transport, credentials: Credentials) -> str:
-        auth = credentials.auth(None)
-        try:
-            return look_up_project(transport.send, iam_endpoint=iam, region=region, auth=auth)
-        except AuthenticationError as error:
-            if not (error.stale and credentials.refresh(auth)):
-                raise
-        auth = credentials.auth(None)
-        return look_up_project(transport.send, iam_endpoint=iam, region=region, auth=auth)
 
-    return look_up
+def _checked(url: str, key: str, settings: Settings) -> str:
+    return check_endpoint(url, what=settings.origins[key], insecure=settings.insecure)

@@ -7,38 +7,42 @@ from urllib.parse import SplitResult, urlsplit
 from dlftask.errors import ConfigurationError
 
 _REGION = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,48}[a-z0-9])?")
-# The regions that have an IAM of their own, by the vendor's SDK; any other has the central one.
-_REGIONS_WITH_IAM = frozenset(
-    {
-        "ae-ad-1",
-        "af-south-1",
-        "ap-southeast-1",
-        "ap-southeast-2",
-        "ap-southeast-3",
-        "ap-southeast-4",
-        "cn-east-2",
-        "cn-east-3",
-        "cn-east-4",
-        "cn-east-5",
-        "cn-north-1",
-        "cn-north-12",
-        "cn-north-2",
-        "cn-north-4",
-        "cn-north-9",
-        "cn-south-1",
-        "cn-south-2",
-        "cn-southwest-2",
-        "eu-west-0",
-        "la-north-2",
-        "la-south-2",
-        "me-east-1",
-        "my-kualalumpur-1",
-        "na-mexico-1",
-        "ru-moscow-1",
-        "sa-brazil-1",
-        "tr-west-1",
-    }
+REGIONS = (
+    "ae-ad-1",
+    "af-south-1",
+    "ap-southeast-1",
+    "ap-southeast-2",
+    "ap-southeast-3",
+    "ap-southeast-4",
+    "cn-east-2",
+    "cn-east-3",
+    "cn-east-4",
+    "cn-north-1",
+    "cn-north-11",
+    "cn-north-2",
+    "cn-north-4",
+    "cn-north-9",
+    "cn-south-1",
+    "cn-southwest-2",
+    "eu-west-101",
+    "la-north-2",
+    "la-south-2",
+    "me-east-1",
+    "my-kualalumpur-1",
+    "na-mexico-1",
+    "ru-moscow-1",
+    "ru-northwest-2",
+    "sa-brazil-1",
+    "tr-west-1",
 )
+"""The regions that DataArts Factory is known in, by the vendor's SDK and endpoint page."""
+# By the vendor's SDK; any other region has the central IAM.
+_REGIONS_WITH_IAM = frozenset(REGIONS) - {"cn-north-11", "ru-northwest-2"} | {
+    "cn-east-5",
+    "cn-north-12",
+    "cn-south-2",
+    "eu-west-0",
+}
 
 
 def service_endpoint(region: str) -> str:
@@ -57,6 +61,18 @@ def iam_endpoint(region: str) -> str:
     return "https://iam.myhuaweicloud.com"
 
 
+def nearest_region(host: str) -> str | None:
+    """The known region that is nearest to the unknown one in a host's name, if one is near."""
+    from difflib import get_close_matches
+
+    region = (
+        host.split(".")[1] if host.endswith((".myhuaweicloud.com", ".myhuaweicloud.eu")) else ""
+    )
+    if region in REGIONS:
+        return None
+    return next(iter(get_close_matches(region, REGIONS, n=1, cutoff=0.75)), None)
+
+
 def check_endpoint(url: str, *, what: str, insecure: bool) -> str:
     """An endpoint as given, without the slash at its end; ``what`` says where it was given.
 
@@ -72,7 +88,7 @@ def check_endpoint(url: str, *, what: str, insecure: bool) -> str:
     if re.search(r"[\s\\]", url) or not url.isprintable():
         raise ConfigurationError(f"{what}: {shown} has white space or a backslash in it", hint=hint)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ConfigurationError(f"{what}: {shown} is no http or https URL", hint=hint)
+        raise ConfigurationError(f"{what}: {shown} is not an http or https URL", hint=hint)
     if "?" in url or "#" in url:
         raise ConfigurationError(f"{what}: {shown} has a query or a fragment", hint=hint)
     if not _is_host(parts.hostname):
@@ -98,7 +114,7 @@ def is_loopback(host: str) -> bool:
 def _checked_region(region: str) -> str:
     if not _REGION.fullmatch(region):
         raise ConfigurationError(
-            f"{region!r} is no name of a region",
+            f"{region!r} is not a valid region name",
             hint="a region looks like cn-north-4; see --region, or name the service by --endpoint",
         )
     return region

@@ -5,37 +5,40 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from dlftask.api.responses import Send, refusal_or_error
+from dlftask.api.service import send_authorised
 from dlftask.errors import ConfigurationError, DlftaskError, InvalidResponse
 from dlftask.task import read_json
 
 if TYPE_CHECKING:
-    from requests.auth import AuthBase
+    from dlftask.auth.credentials import Credentials
 
 _HINT = "set --project-id or DLFTASK_PROJECT_ID"
 
 
-def look_up_project(send: Send, *, iam_endpoint: str, region: str, auth: "AuthBase") -> str:
+def look_up_project(
+    send: Send, credentials: "Credentials", *, iam_endpoint: str, region: str
+) -> str:
     """Ask IAM for the ID of the project that has the region's name.
 
     Raises ``ConfigurationError`` where there is none or more than one; ``AuthenticationError``,
     ``ServiceUnavailable`` and ``InvalidResponse`` are IAM's. Each says what to set instead.
     """
+    failed = f"could not look up the project ID for region {region!r}"
+    url = f"{iam_endpoint}/v3/projects?name={quote(region, safe='')}"
     try:
-        reply = send("GET", f"{iam_endpoint}/v3/projects?name={quote(region, safe='')}", auth=auth)
-        if not 200 <= reply.status < 300:
-            raise refusal_or_error(reply, "IAM")
+        response = send_authorised(send, credentials, "GET", url)
+        if not response.ok:
+            raise refusal_or_error(response, "IAM", source=credentials.source)
     except DlftaskError as error:
-        hint = f"{_HINT}, and IAM is not asked"
-        error.message = f"the project ID of region {region!r} was not found out: {error.message}"
-        error.hint = f"{hint}; or {error.hint}" if error.hint else hint
-        raise
-    ids = _read_ids(reply.body)
+        hint = f"{_HINT} to do without IAM"
+        hint = f"{hint}; or {error.hint}" if error.hint else hint
+        raise error.with_context(failed, hint=hint) from None
+    ids = _read_ids(response.body)
     if ids is None:
         raise InvalidResponse(
-            f"the project ID of region {region!r} was not found out: "
-            "IAM gave an answer that makes no sense",
-            http_status=reply.status,
-            request_id=reply.headers.get("X-Request-Id"),
+            f"{failed}: IAM gave an invalid response",
+            http_status=response.status,
+            request_id=response.request_id,
             hint=f"check --iam-endpoint, or {_HINT}",
         )
     if not ids:
@@ -53,20 +56,18 @@ def look_up_project(send: Send, *, iam_endpoint: str, region: str, auth: "AuthBa
 
 
 def _read_ids(body: bytes) -> list[str] | None:
-    """The projects' IDs, each once; ``None`` where the answer makes no sense.
+    """The projects' IDs, each once; ``None`` for an invalid response.
 
-    An ID becomes a part of the path that is asked next: it must not lead elsewhere.
+    An ID becomes a part of the path of the next request: it must not lead elsewhere.
     """
     try:
-        answer = read_json(body)
+        found = read_json(body)
     except ValueError:
         return None
-    projects = answer.get("projects") if isinstance(answer, dict) else None
+    projects = found.get("projects") if isinstance(found, dict) else None
     if not isinstance(projects, list):
         return None
     ids = [project.get("id") if isinstance(project, dict) else None for project in projects]
-    if not all(
-        isinstance(found, str) and re.fullmatch("[A-Za-z0-9_-]{1,128}", found) for found in ids
-    ):
+    if not all(isinstance(one, str) and re.fullmatch("[A-Za-z0-9_-]{1,128}", one) for one in ids):
         return None
-    return list(dict.fromkeys(str(found) for found in ids))
+    return list(dict.fromkeys(str(one) for one in ids))

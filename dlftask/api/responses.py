@@ -1,4 +1,4 @@
-"""An answer of HTTP, and what it means where it is not the one that was hoped for."""
+"""An HTTP response, and the error that it stands for where it is not the one hoped for."""
 
 import re
 from collections.abc import Mapping
@@ -13,6 +13,7 @@ from dlftask.errors import (
     ServiceUnavailable,
     TaskNotFound,
 )
+from dlftask.secrets import Secrets
 from dlftask.task import read_json
 
 if TYPE_CHECKING:
@@ -21,22 +22,45 @@ if TYPE_CHECKING:
 NOT_FOUND_CODES = frozenset({"DLF.0810", "DLF.20810"})
 NO_PERMISSION_CODE = "DLF.6888"
 _LONGEST_RETRY_AFTER_S = 1e9
+_REFUSED_HINT = (
+    "a token is valid for 24 hours: get a new one; with a key pair, check both halves, the "
+    "project and this machine's clock"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """One answer, whole and unpacked. ``headers`` are looked up whatever their case."""
+    """One response, whole and unpacked. ``headers`` are looked up in any case of letters.
+
+    ``secrets`` are masked in what is taken from it for an error.
+    """
 
     status: int
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
+    secrets: Secrets = field(default_factory=Secrets, repr=False)
+
+    @property
+    def ok(self) -> bool:
+        """Whether it is a 2xx."""
+        return 200 <= self.status < 300
+
+    @property
+    def request_id(self) -> str | None:
+        """What names the request for the vendor's support."""
+        return self.header("X-Request-Id")
+
+    def header(self, name: str) -> str | None:
+        """A header's value, fit for an error; ``None`` where there is none."""
+        value = self.headers.get(name)
+        return self.secrets.mask(value) if value else None
 
 
 class Send(Protocol):
-    """One question over HTTP.
+    """Sends one HTTP request.
 
-    Raises ``ServiceUnavailable`` where no answer came, and ``InvalidResponse`` where it was not
-    HTTP or too large. Redirects are answers like any other. With ``direct`` no proxy is used.
+    Raises ``ServiceUnavailable`` where no response came, and ``InvalidResponse`` where it was not
+    HTTP or too large. Redirects are responses like any other. With ``direct`` no proxy is used.
     """
 
     def __call__(
@@ -49,99 +73,110 @@ class Send(Protocol):
         body: bytes = b"",
         direct: bool = False,
     ) -> Response:
-        """Ask once."""
+        """Send the request once."""
 
 
-def error_for(reply: Response, who: str) -> DlftaskError:
-    """The error that an answer stands for; ``who`` gave it (such as ``IAM``): its line's start."""
-    code, message, request_id = read_error(reply)
-    said = ErrorDetails(
-        code=code,
-        service_message=message,
-        http_status=reply.status,
-        request_id=request_id,
+def error_for(response: Response, who: str, *, source: str | None = None) -> DlftaskError:
+    """The error that a response of ``who`` (such as ``IAM``) stands for.
+
+    ``source`` says where the credentials came from that were sent with the request.
+    """
+    code, message, request_id = read_error(response)
+    status = response.status
+    details = ErrorDetails(
+        code=code, service_message=message, http_status=status, request_id=request_id
     )
-    status = reply.status
+    of_source = f" from {source}" if source else ""
     if status == 401:
-        said["hint"] = (
-            "a token lives for 24 hours: get a fresh one; with a key pair, check both halves, "
-            "the project and this machine's clock"
-        )
-        return AuthenticationError(f"{who} refused the credentials", stale=True, **said)
+        details["hint"] = _REFUSED_HINT
+        return AuthenticationError(f"{who} refused the credentials{of_source}", **details)
     if code in NOT_FOUND_CODES and status < 500:
-        said["hint"] = (
+        details["hint"] = (
             "check the ID, the project, and --workspace: a task is found in its own workspace only"
         )
-        return TaskNotFound("the task does not exist", **said)
+        return TaskNotFound("the task does not exist", **details)
     if status == 403 or (code == NO_PERMISSION_CODE and status < 500):
-        said["hint"] = "the credentials are valid, but lack the permission: check project and roles"
-        return AuthenticationError(f"{who} denied permission", **said)
+        details["hint"] = "the credentials are valid, but lack a permission: check project and role"
+        return AuthenticationError(
+            f"{who} denied permission to the credentials{of_source}", **details
+        )
     if status in (408, 429) or status >= 500:
-        happened = "is asked too often" if status == 429 else "did not work"
-        return ServiceUnavailable(f"{who} {happened}", retry_after_s=_retry_after(reply), **said)
+        happened = "is throttling requests" if status == 429 else "failed"
+        retry_after_s = _retry_after(response)
+        return ServiceUnavailable(f"{who} {happened}", retry_after_s=retry_after_s, **details)
     if status in (301, 302, 303, 307, 308):
-        said["hint"] = "check --endpoint and --region: redirects are never followed"
-        target = reply.headers.get("Location")
+        details["hint"] = "check --endpoint and --region: redirects are never followed"
+        target = response.header("Location")
         to = f" to {target}" if target else ""
-        return InvalidResponse(f"{who} answered with a redirect{to}", **said)
+        return InvalidResponse(f"{who} answered with a redirect{to}", **details)
     if status >= 400:
-        return InvalidResponse(f"{who} refused the request", transient=False, **said)
-    return InvalidResponse(f"{who} gave an answer that makes no sense", **said)
+        return InvalidResponse(f"{who} refused the request", transient=False, **details)
+    return InvalidResponse(f"{who} gave an invalid response", **details)
 
 
-def refusal_or_error(reply: Response, who: str) -> DlftaskError:
-    """The same for those who give or know credentials: whatever they refuse is a refusal."""
-    error = error_for(reply, who)
-    if isinstance(error, InvalidResponse) and 400 <= reply.status < 500:
-        said = ErrorDetails(
+def refusal_or_error(response: Response, who: str, *, source: str | None = None) -> DlftaskError:
+    """The same for whoever issues or checks credentials: each 4xx of theirs is a refusal."""
+    error = error_for(response, who, source=source)
+    if isinstance(error, InvalidResponse) and 400 <= response.status < 500:
+        return AuthenticationError(
+            error.message,
             code=error.code,
             service_message=error.service_message,
             http_status=error.http_status,
             request_id=error.request_id,
             hint=error.hint,
         )
-        return AuthenticationError(error.message, **said)
     return error
 
 
-def read_error(reply: Response) -> tuple[str | None, str | None, str | None]:
-    """Error code, message and request ID, as far as an answer has them, in any shape of theirs."""
-    request_id = reply.headers.get("X-Request-Id")
+def read_error(response: Response) -> tuple[str | None, str | None, str | None]:
+    """Error code, message and request ID, as far as a response has them, in any known shape."""
+    request_id = response.request_id
     try:
-        body = read_json(reply.body)
+        body = read_json(response.body)
     except ValueError:
         body = None
     inner = body.get("error") if isinstance(body, dict) else None
     for shape in (body, inner):
         if not isinstance(shape, dict):
             continue
-        code = _first(shape, "error_code", "errorCode", "code")
-        message = _first(shape, "error_msg", "errorMsg", "error_message", "message")
+        code = _first(response, shape, "error_code", "errorCode", "code")
+        message = _first(response, shape, "error_msg", "errorMsg", "error_message", "message")
         if code or message:
-            return code, message, request_id or _first(shape, "request_id", "requestId")
+            return code, message, request_id or _first(response, shape, "request_id", "requestId")
     return None, None, request_id
 
 
-def _first(shape: Mapping[str, object], *keys: str) -> str | None:
+def _first(response: Response, shape: Mapping[str, object], *keys: str) -> str | None:
     for key in keys:
         value = shape.get(key)
         if isinstance(value, str | int) and not isinstance(value, bool) and value != "":
-            return str(value)
+            return response.secrets.mask(str(value))
     return None
 
 
-def _retry_after(reply: Response) -> float | None:
-    """Seconds of ``Retry-After``, given as such or as a date; ``None`` where it says neither."""
-    text = (reply.headers.get("Retry-After") or "").strip()
+def _retry_after(response: Response) -> float | None:
+    """Seconds of ``Retry-After``; a date counts from the response's own, if it has one."""
+    text = (response.headers.get("Retry-After") or "").strip()
     if re.fullmatch(r"[0-9]+", text):
         return min(float(text), _LONGEST_RETRY_AFTER_S)
     if not text:
         return None
     import time
+
+    moment = _http_date(text)
+    if moment is None:
+        return None
+    now = _http_date(response.headers.get("Date") or "")
+    return max(0.0, moment - (time.time() if now is None else now))
+
+
+def _http_date(text: str) -> float | None:
+    """Seconds since the epoch; ``None`` where the text is no date."""
     from email.utils import mktime_tz, parsedate_tz
 
     moment = parsedate_tz(text)
     try:
-        return max(0.0, mktime_tz(moment) - time.time()) if moment else None
+        return float(mktime_tz(moment)) if moment else None
     except (ValueError, OverflowError):
         return None

@@ -1,14 +1,38 @@
-"""One question to the service: a task, or an error."""
+"""One authorised request, and the service's call for a task."""
 
 from collections.abc import Callable, Mapping
-from copy import copy
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from dlftask.api.responses import Response, Send, error_for
 from dlftask.api.single_flight import SingleFlight
-from dlftask.auth.credentials import Credentials
 from dlftask.errors import AuthenticationError, DlftaskError, InvalidResponse
 from dlftask.task import Task, read_task
+
+if TYPE_CHECKING:
+    from dlftask.auth.credentials import Credentials
+
+
+def send_authorised(
+    send: Send,
+    credentials: "Credentials",
+    method: str,
+    url: str,
+    *,
+    project_id: str | None = None,
+    headers: Mapping[str, str] = {},
+    body: bytes = b"",
+) -> Response:
+    """Send a request with the credentials; after a 401 once more, where they can be refreshed.
+
+    Raises what ``send`` and ``credentials.auth`` raise.
+    """
+    auth = credentials.auth(project_id)
+    response = send(method, url, headers=headers, auth=auth, body=body)
+    if response.status == 401 and credentials.refresh(auth):
+        auth = credentials.auth(project_id)
+        response = send(method, url, headers=headers, auth=auth, body=body)
+    return response
 
 
 class Service:
@@ -23,7 +47,7 @@ class Service:
         send: Send,
         *,
         endpoint: str,
-        credentials: Credentials,
+        credentials: "Credentials",
         find_project: Callable[[], str],
         workspace: str | None = None,
         timeout_s: float = 15.0,
@@ -35,65 +59,69 @@ class Service:
         self._project = SingleFlight(self._look_up, what="the project ID", timeout_s=timeout_s)
         self._project_id: str | None = None
         self._refusal: AuthenticationError | None = None
-        self._headers = {} if workspace is None else {"workspace": _as_utf8(workspace)}
+        # The HTTP library sends a header's characters as Latin-1; this makes them UTF-8.
+        sent = None if workspace is None else workspace.encode().decode("latin-1")
+        self._headers = {} if sent is None else {"workspace": sent}
 
     def begin_run(self) -> None:
         """Ask IAM again though it has refused: a refusal counts for one run."""
         self._refusal = None
 
-    def ask(self, task_id: str) -> Task:
-        """Ask once for a task; a refusal of stale credentials is answered with fresh ones, once.
-
-        Raises the errors of ``dlftask.errors`` that an answer, or the lack of one, stands for.
-        """
-        reply = self.call("GET", f"system-tasks/{task_id}")
+    def fetch(self, task_id: str) -> Task:
+        """Fetch a task. Raises the errors of ``dlftask.errors`` that its response stands for."""
+        response = self.call("GET", f"system-tasks/{task_id}")
         try:
-            task = read_task(reply.body)
+            task = read_task(response.body)
         except ValueError as error:
-            raise _invalid(reply, str(error)) from None
-        return replace(task, request_id=reply.headers.get("X-Request-Id"))
+            raise self._invalid(response, str(error)) from None
+        return replace(task, request_id=response.request_id)
 
     def call(self, method: str, path: str, *, body: bytes = b"") -> Response:
-        """Call the service below the project's own path. Raises unless the answer is a 2xx."""
+        """Call the service below the project's own path. Raises unless the response is a 2xx."""
         project_id = self._project()
-        auth = self._credentials.auth(project_id)
-        url = f"{self._endpoint}/v1/{project_id}/{path}"
         headers: Mapping[str, str] = self._headers
         if body:
             headers = {**headers, "Content-Type": "application/json"}
-        reply = self._send(method, url, headers=headers, auth=auth, body=body)
-        if reply.status == 401 and self._credentials.refresh(auth):
-            auth = self._credentials.auth(project_id)
-            reply = self._send(method, url, headers=headers, auth=auth, body=body)
-        if not 200 <= reply.status < 300:
-            raise error_for(reply, "the service")
-        return reply
+        response = send_authorised(
+            self._send,
+            self._credentials,
+            method,
+            f"{self._endpoint}/v1/{project_id}/{path}",
+            project_id=project_id,
+            headers=headers,
+            body=body,
+        )
+        if not response.ok:
+            raise self._error(response)
+        return response
+
+    def _error(self, response: Response) -> DlftaskError:
+        error = error_for(response, "the service", source=self._credentials.source)
+        if response.status == 400 and not error.hint and not self._headers:
+            return error.with_context(
+                hint="without a workspace named default, --workspace (DLFTASK_WORKSPACE) is needed"
+            )
+        return error
+
+    def _invalid(self, response: Response, reason: str) -> DlftaskError:
+        """A 200 that is no task can still be the service's own error."""
+        error = error_for(response, "the service", source=self._credentials.source)
+        if isinstance(error, InvalidResponse) and error.code is None:
+            return InvalidResponse(
+                f"the service gave an invalid response: {reason}",
+                http_status=response.status,
+                request_id=error.request_id,
+                hint="check --endpoint: is that the DataArts Factory service?",
+            )
+        return error
 
     def _look_up(self) -> str:
         if self._refusal is not None:
-            raise copy(self._refusal)
+            raise self._refusal.with_traceback(None)
         if self._project_id is None:
             try:
                 self._project_id = self._find_project()
             except AuthenticationError as error:
-                self._refusal = copy(error)
+                self._refusal = error
                 raise
         return self._project_id
-
-
-def _as_utf8(text: str) -> str:
-    """Text that goes out as UTF-8: the HTTP library sends a header's characters as Latin-1."""
-    return text.encode().decode("latin-1")
-
-
-def _invalid(reply: Response, reason: str) -> DlftaskError:
-    """A 200 that is no task can still be the service's own error."""
-    error = error_for(reply, "the service")
-    if isinstance(error, InvalidResponse) and error.code is None:
-        return InvalidResponse(
-            f"the service gave an answer that makes no sense: {reason}",
-            http_status=reply.status,
-            request_id=error.request_id,
-            hint="check --endpoint: is that the DataArts Factory service?",
-        )
-    return error

@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Callable
-from copy import copy
 from typing import Generic, TypeVar
 
 from dlftask.errors import DlftaskError, ServiceUnavailable
@@ -11,17 +10,16 @@ _Result = TypeVar("_Result")
 
 
 class SingleFlight(Generic[_Result]):
-    """One thread at a time makes a result; who waited for one that failed shares its failure.
+    """One thread at a time makes a result; a thread that waited for one that failed shares that.
 
-    A hundred tasks do not ask a dead IAM one after another, each for as long as it takes; and no
-    thread waits longer than ``timeout_s`` seconds for one that hangs. ``what`` is being made, as
-    an error says it.
+    A hundred tasks do not try a dead IAM one after another; and no thread waits longer than
+    ``timeout_s`` seconds for another one. ``what`` is being made, as an error names it.
     """
 
     def __init__(self, make: Callable[[], _Result], *, what: str, timeout_s: float = 15.0) -> None:
         self._make = make
         self._what = what
-        self._patience_s = timeout_s
+        self._timeout_s = min(timeout_s, threading.TIMEOUT_MAX)
         self._lock = threading.Lock()
         self._failures = 0
         self._error: DlftaskError | None = None
@@ -32,14 +30,14 @@ class SingleFlight(Generic[_Result]):
         Raises ``ServiceUnavailable`` where another thread has been making it for too long.
         """
         failures_before = self._failures
-        if not self._lock.acquire(timeout=min(self._patience_s, threading.TIMEOUT_MAX)):
-            raise ServiceUnavailable(f"{self._what}: another question has not been answered yet")
+        if not self._lock.acquire(timeout=self._timeout_s):
+            raise ServiceUnavailable(f"{self._what}: another request for it is still in flight")
         try:
             if self._error is not None and self._failures != failures_before:
-                raise copy(self._error)
+                raise self._error.with_traceback(None)
             return self._make()
         except DlftaskError as error:
-            self._error = copy(error)
+            self._error = error
             self._failures += 1
             raise
         finally:

@@ -54,6 +54,7 @@ class TokenAuth(AuthBase):
 
     def __init__(self, token: str) -> None:
         self._token = token
+        self.secrets = (token,)
 
     def __call__(self, r: PreparedRequest) -> PreparedRequest:
         """Add the token to a request that is about to be sent."""
@@ -75,6 +76,7 @@ class AccessKeyAuth(AuthBase):
         now: Callable[[], float] = time.time,
     ) -> None:
         self._key = key
+        self.secrets = (key.secret_key, key.security_token or "")
         self._project_id = project_id
         self._now = now
 

@@ -14,7 +14,6 @@ from dlftask.durations import format_duration
 from dlftask.errors import (
     ConfigurationError,
     DlftaskError,
-    InvalidResponse,
     ServiceUnavailable,
     WaitTimeout,
 )
@@ -290,7 +289,7 @@ class _Wait:
         self.due_s = now_s + self._policy.pause_s(now_s - self._began_s)
 
     def _retry_first(self, error: DlftaskError, now_s: float) -> None:
-        if not _retryable(error) or self._failures == len(RETRY_PAUSES_S):
+        if not error.retryable or self._failures == len(RETRY_PAUSES_S):
             self.end(error)
             return
         wanted_s = _retry_after_s(error)
@@ -302,7 +301,7 @@ class _Wait:
         self._failures += 1
 
     def _retry(self, error: DlftaskError, asked_s: float, now_s: float) -> None:
-        if not _transient(error):
+        if not error.transient:
             self.end(error)
             return
         self._not_before_s = now_s + _retry_after_s(error)
@@ -371,18 +370,6 @@ class _OutageNotes:
             if not self._out and wait.outage is None:
                 lasted = format_duration(now_s - self._began_s)
                 self._note(f"the service is back after {lasted}")
-
-
-def _retryable(error: DlftaskError) -> bool:
-    """Whether a request is retried before the first valid response."""
-    return isinstance(error, ServiceUnavailable) and not error.permanent
-
-
-def _transient(error: DlftaskError) -> bool:
-    """Whether an error after the first valid response is an outage, and not final."""
-    return isinstance(error, ServiceUnavailable) or (
-        isinstance(error, InvalidResponse) and error.transient
-    )
 
 
 def _retry_after_s(error: DlftaskError) -> float:

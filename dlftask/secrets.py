@@ -1,0 +1,33 @@
+"""Secrets, known by their value, so that nobody who repeats one gets it shown."""
+
+from base64 import b64encode
+from urllib.parse import quote, unquote
+
+_SHORTEST = 4
+"""Characters: to mask a shorter one would tear other text apart, and protects nothing."""
+
+
+class Secrets:
+    """The secret values of a client. May be used by many threads at once."""
+
+    def __init__(self) -> None:
+        self._values: set[str] = set()
+
+    def add(self, *values: str) -> None:
+        """Mask these values from now on, also where they are percent-encoded."""
+        for value in values:
+            if len(value) >= _SHORTEST and value not in self._values:
+                self._values |= {value, quote(value), quote(value, safe="")}
+
+    def add_userinfo(self, userinfo: str) -> None:
+        """Mask the password of a proxy, given as ``user:password`` as its URL has it."""
+        user, _, password = userinfo.partition(":")
+        plain = f"{unquote(user)}:{unquote(password)}"
+        self.add(password, unquote(password), b64encode(plain.encode()).decode())
+
+    def mask(self, text: str) -> str:
+        """The text with ``***`` in place of each secret."""
+        # The longest first: one secret can be a piece of another.
+        for value in sorted(self._values, key=len, reverse=True):
+            text = text.replace(value, "***")
+        return text
