@@ -24,16 +24,19 @@ from urllib.parse import parse_qsl, unquote
 
 from dlftask.simulator.access import Access, Key, Refusal
 from dlftask.simulator.faults import INVALID, Fault, FaultPlan
-from dlftask.simulator.tasks import DOCUMENTED, PROJECT_ID, ScriptedTask, remembered, scripted
+from dlftask.simulator.tasks import DOCUMENTED, PROJECT_ID, ScriptedTask, scripted
 
 REMEMBERED = 10_000
 """How many requests ``Simulator.requests`` holds at most: the last ones."""
 
 _LONGEST_BODY = 16 * 1024 * 1024
 _SYSTEM_TASK = re.compile(r"/v1/([^/]+)/(?:system-tasks|systemTasks)/([^/]+)")
-_IMPORT = re.compile(r"/v1/([^/]+)/jobs/(import|export|batch-export)")
+_IMPORT = re.compile(r"/v1/([^/]+)/(?:jobs|connections)/import")
 _POD_IDENTITY = "/pod-identity/credentials"
 
+_THROTTLED = (
+    "The throttling threshold has been reached: policy user over ratelimit,limit:{},time:1 second"
+)
 # The gateway's own codes; DataArts Factory's begin with DLF.
 _GATEWAY_ERRORS = {
     400: ("APIGW.0201", "Bad request"),
@@ -41,7 +44,7 @@ _GATEWAY_ERRORS = {
     403: ("APIGW.0302", "The IAM user is not allowed to access the API"),
     404: ("APIGW.0101", "The API does not exist or has not been published in the environment"),
     413: ("APIGW.0201", "Request entity too large"),
-    429: ("APIGW.0308", "The throttling threshold has been reached"),
+    429: ("APIG.0308", _THROTTLED.format(30)),
     502: ("APIGW.0202", "Backend unavailable"),
     504: ("APIGW.0203", "Backend timeout"),
 }
@@ -80,7 +83,8 @@ class Simulator:
     or several), or ``None`` for a refusal; any other name answers ``project_id``. Temporary key
     pairs are valid for ``temporary_s`` seconds; with ``metadata_token`` the metadata service
     wants its own token first. ``clock`` gives seconds since the epoch: imports, faults' time
-    windows and the validity of credentials go by it.
+    windows and the validity of credentials go by it. Beyond ``rate_limit`` requests in a second
+    the service answers HTTP 429.
 
     Stopped and started again it listens on the same port, and the tasks' time went on.
     Raises ``OSError`` where it cannot listen.
@@ -99,6 +103,7 @@ class Simulator:
         speed: float = 1.0,
         faults: Iterable[Fault] = (),
         seed: int | None = None,
+        rate_limit: int | None = None,
         projects: Mapping[str, Sequence[str] | None] | None = None,
         temporary_s: float = 24 * 3600.0,
         metadata_token: bool = True,
@@ -126,6 +131,9 @@ class Simulator:
         self._metadata_token = metadata_token
         self._plan = FaultPlan(faults, seed)
         self._seed = seed
+        self._rate_limit = rate_limit
+        self._passed: deque[float] = deque(maxlen=rate_limit)
+        self._lock = Lock()
         self._started_s = clock()
         self._tasks: dict[str, ScriptedTask] = {}
         self._ended: dict[str, bytes] = {}
@@ -234,7 +242,15 @@ class Simulator:
 
     def start_import(self, path: str = "obs://aaaaa/jobs.zip", workspace: str | None = None) -> str:
         """Start an import as a POST does; returns the task's ID."""
-        return self._start(path, workspace, "Import")
+        task = scripted(
+            path,
+            project_id=self.project_id,
+            workspace=workspace,
+            started_ms=int(self.clock() * 1000),
+            speed=self.speed,
+        )
+        self._tasks[task.id] = task
+        return task.id
 
     def expire_token(self, new: str | None = None) -> str:
         """Refuse the token from now on, and let in another one, which is returned."""
@@ -277,7 +293,7 @@ class Simulator:
                 unquote(asked[2]), _workspace(request)
             )
         if (asked := _IMPORT.fullmatch(request.path)) and request.method == "POST":
-            return self._refused(request, asked[1]) or self._answer_start(request, asked[2])
+            return self._refused(request, asked[1]) or self._answer_import(request)
         return gateway_error(404)
 
     def _refused(self, request: Request, project_id: str) -> Answer | None:
@@ -288,7 +304,17 @@ class Simulator:
         claimed = request.headers.get("X-Project-Id", project_id)
         if unquote(project_id) != self.project_id or claimed != self.project_id:
             return gateway_error(403)
+        if self._rate_limit and self._throttled(request.moment):
+            return gateway_error(429, _THROTTLED.format(self._rate_limit))
         return None
+
+    def _throttled(self, moment: float) -> bool:
+        """Whether the second before ``moment`` already has as many requests as are allowed."""
+        with self._lock:
+            if len(self._passed) == self._rate_limit and moment - self._passed[0] < 1:
+                return True
+            self._passed.append(moment)
+            return False
 
     def _check(self, request: Request) -> None:
         self.access.check(
@@ -298,9 +324,7 @@ class Simulator:
     def _answer_task(self, task_id: str, workspace: str | None) -> Answer:
         if workspace is None and task_id in DOCUMENTED:
             return _json({**DOCUMENTED[task_id], "projectId": self.project_id})
-        task = self._tasks.get(task_id) or remembered(
-            task_id, project_id=self.project_id, workspace=workspace, speed=self.speed
-        )
+        task = self._tasks.get(task_id)
         if task is None or task.workspace != workspace:
             return _error(400, "DLF.0810", "Task does not exist")
         if task_id in self._ended:
@@ -311,29 +335,15 @@ class Simulator:
             self._ended[task_id] = answer.body
         return answer
 
-    def _answer_start(self, request: Request, what: str) -> Answer:
+    def _answer_import(self, request: Request) -> Answer:
         try:
             body = json.loads(request.body)
         except (ValueError, RecursionError):
             return _error(400, "DLF.3051", "The request body is not valid JSON")
-        name = "path" if what == "import" else "obsPath"
-        path = (body.get(name) or body.get("path")) if isinstance(body, dict) else None
+        path = body.get("path") if isinstance(body, dict) else None
         if not isinstance(path, str) or not path.strip():
-            return _error(400, "DLF.3051", f"The parameter {name} is missing or no text")
-        verb = "Import" if what == "import" else "Export"
-        return _json({"taskId": self._start(path, _workspace(request), verb)})
-
-    def _start(self, path: str, workspace: str | None, verb: str) -> str:
-        task = scripted(
-            path,
-            verb=verb,
-            project_id=self.project_id,
-            workspace=workspace,
-            started_ms=int(self.clock() * 1000),
-            speed=self.speed,
-        )
-        self._tasks[task.id] = task
-        return task.id
+            return _error(400, "DLF.3051", "The parameter path is missing or no text")
+        return _json({"taskId": self.start_import(path, _workspace(request))})
 
     def _answer_projects(self, request: Request) -> Answer:
         try:
