@@ -41,7 +41,7 @@ tasks:
   POST /v1/PROJECT/jobs/import {{"path": "obs://bucket/jobs.zip"}} starts another
   one, about 9 seconds long at speed 1. A path that names "fail" ends FAILED,
   one that names "warn" ends with WARNING, "big" has a thousand subtasks, and
-  "subtasks-N" N of them. POST /v1/PROJECT/connections/import does the same.
+  "subtasks-N" N of them. POST /v1/PROJECT/connections/import does so too.
 
 also there:
   GET /v3/projects?name=REGION, as IAM answers it; and the metadata service, for
@@ -55,6 +55,7 @@ faults:
     status=300..599     answer so; with retry-after=SECONDS, date+DURATION or an
                         HTTP date
     drop, reset         close the connection without an answer, or reset it
+    interim, close      send 103 before the answer; close the connection after
     delay=DURATION      wait before anything else
     trickle=N           N bytes a second; with headers, the head too
     truncate=N          cut the body after N bytes, Content-Length says more

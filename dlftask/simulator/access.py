@@ -39,7 +39,7 @@ class Access:
         self._temporary: dict[str, Key] = {}
         self._metadata_tokens: dict[str, float] = {}
 
-    def lend(self, valid_s: float) -> Key:
+    def issue(self, valid_s: float) -> Key:
         """A new temporary key pair, valid for some seconds from now."""
         key = Key(
             access_key=f"TMP{secrets.token_hex(8).upper()}",
@@ -51,7 +51,7 @@ class Access:
         return key
 
     def revoke_temporary(self) -> None:
-        """Let in no temporary key pair that was lent so far."""
+        """Refuse every temporary key pair issued so far."""
         self._temporary.clear()
 
     def metadata_token(self, valid_s: float) -> str:
