@@ -92,10 +92,12 @@ def test_it_exits_with_the_commands_status(command: list[str], status: int) -> N
 
 
 def test_the_status_is_the_commands_where_sigchld_is_ignored() -> None:
-    shell = subprocess.run(
-        ["sh", "-c", "trap '' CHLD; exec \"$@\"", "sh", *SIMULATOR, "--", "sh", "-c", "exit 7"],
-        timeout=30, check=False,
-    )  # fmt: skip
+    ignoring = (
+        "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); "
+        "os.execv(sys.executable, sys.argv[1:])"
+    )
+    command = [*SIMULATOR, "--", "sh", "-c", "exit 7"]
+    shell = subprocess.run([sys.executable, "-c", ignoring, *command], timeout=30, check=False)
     assert shell.returncode == 7
 
 
