@@ -28,10 +28,11 @@ def main(arguments: list[str], *, began_s: float) -> int:
     import gc
 
     from dlftask.errors import BrokenOutput, DlftaskError, Interrupted
-    from dlftask.signals import handle_interruptions
+    from dlftask.signals import handle_interruptions, keep_child_statuses
 
     # Imports and large responses make many objects and little garbage.
     gc.set_threshold(100_000)
+    keep_child_statuses()
     try:
         handle_interruptions()
         try:

@@ -75,6 +75,12 @@ def _raise_again(lost: "sys.UnraisableHookArgs") -> None:
         os._exit(error.exit_status)
 
 
+def keep_child_statuses() -> None:
+    """Have the exit status of a child kept: an inherited SIGCHLD that is ignored loses it."""
+    if sys.platform != "win32":
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+
+
 class MainThread:
     """What the thread that ends a stuck process looks at."""
 
