@@ -14,6 +14,9 @@ from typing import IO, Any
 
 DLFTASK = (sys.executable, "-m", "dlftask")
 
+# Subprocesses are measured where the tests are.
+COVERAGE = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_PROCESS")}
+
 _SECRET = re.compile("TOKEN$|_SK$|SECRET_KEY$")
 
 
@@ -38,6 +41,7 @@ def environment(home: Path, env: Mapping[str, str] | None = None) -> dict[str, s
         "HOME": str(home),
         "XDG_CONFIG_HOME": str(home / "config"),
         "XDG_STATE_HOME": str(home / "state"),
+        **COVERAGE,
         **(env or {}),
     }
 
