@@ -15,26 +15,28 @@ from typing import IO, Any
 DLFTASK = (sys.executable, "-m", "dlftask")
 
 # Subprocesses are measured where the tests are.
-COVERAGE = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_PROCESS")}
+COVERAGE = {
+    name: value for name, value in os.environ.items() if name.startswith("COVERAGE_PROCESS")
+}
 
 _SECRET = re.compile("TOKEN$|_SK$|SECRET_KEY$")
 
 
 def check_no_secret(printed: str, env: Mapping[str, str] | None) -> None:
-    """That no secret of an environment was printed: asked of every run of the whole suite."""
+    """Check that no secret of an environment was printed, in every run of the whole suite."""
     secrets = {v for k, v in (env or {}).items() if _SECRET.search(k) and len(v) >= 10}
     assert not [secret for secret in secrets if secret in printed], printed
 
 
 class Finished(subprocess.CompletedProcess[str]):
-    """What became of a run, and what it cost: seconds of wall time, MiB of memory at its peak."""
+    """A run that ended, and its cost: seconds of wall time, MiB of memory at its peak."""
 
     seconds: float
     peak_mib: float
 
 
 def environment(home: Path, env: Mapping[str, str] | None = None) -> dict[str, str]:
-    """A user's environment with nothing set up: whatever else is wanted stands in ``env``."""
+    """A user's environment with nothing set up, and what is in ``env``."""
     return {
         "PATH": os.environ["PATH"],
         "LANG": "C.UTF-8",
@@ -56,6 +58,11 @@ def configured(endpoint: str, **more: str) -> dict[str, str]:
     }
 
 
+def startup_s() -> float:
+    """How long a run that does nothing takes now, on this machine, busy as it is."""
+    return run_dlftask("--version").seconds
+
+
 def run_dlftask(
     *args: str,
     env: Mapping[str, str] | None = None,
@@ -68,7 +75,7 @@ def run_dlftask(
 ) -> Finished:
     """Run ``dlftask ARGS`` to its end, in ``home`` or a home folder of its own.
 
-    A stream that is given is not captured; standard input is empty unless ``input`` says more.
+    A stream that is passed is not captured; standard input is empty without ``input``.
     Raises ``subprocess.TimeoutExpired``.
     """
     with ExitStack() as stack:

@@ -52,12 +52,6 @@ NOT_RUN = {
 }
 
 
-@pytest.fixture(scope="module")
-def simulator() -> Iterator[Simulator]:
-    with Simulator(speed=20) as running:
-        yield running
-
-
 def test_it_is_short_enough_to_be_read() -> None:
     assert len(README.splitlines()) <= 400
 
@@ -253,7 +247,7 @@ def test_an_error_says_what_troubleshooting_lists(
             variables["DLFTASK_ENDPOINT"] = server.url
         done = run_dlftask(*arguments, env=variables, timeout=60)
     assert says in done.stderr
-    assert done.returncode in ExitStatus
+    assert done.returncode in set(ExitStatus)
 
 
 # What runs all this
@@ -264,7 +258,7 @@ def test_ci_runs_the_readmes_test_command_and_installs_as_it_says() -> None:
     command = next(b.text for b in BLOCKS if "[test]" in b.text)
     assert f"\n{command.strip()} || exit\n" in script
     for program in ("pip", "pipx", "uv"):
-        assert re.search(rf'bin/{program}" (tool )?install .*\.$|bin/{program}" install', script)
+        assert re.search(rf'bin/{program}" (tool )?install ', script)
 
 
 def test_the_floors_are_those_of_the_project() -> None:

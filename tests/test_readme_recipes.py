@@ -5,7 +5,6 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -22,12 +21,6 @@ from tests.servers import Server, answer, sending
 
 SUCCESSFUL = "008aae2e675d3bcb01675d3c66f20000"
 FAILED = "008aae2e675d3bcb01675d40ab3f0005"  # TASK_ID of run_in_shell
-
-
-@pytest.fixture(scope="module")
-def simulator() -> Iterator[Simulator]:
-    with Simulator(speed=20) as running:
-        yield running
 
 
 def failures(report: Path) -> int:
