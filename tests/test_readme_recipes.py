@@ -135,8 +135,8 @@ def test_a_jobs_own_limit_is_longer_than_the_timeout() -> None:
 
 AIRFLOW = {
     "__init__.pyi": "",
-    "exceptions.pyi": "class AirflowFailException(Exception): ...\n",
-    "sdk.pyi": """
+    "sdk/exceptions.pyi": "class AirflowFailException(Exception): ...\n",
+    "sdk/__init__.pyi": """
 import logging
 from typing import Any
 class BaseSensorOperator:
@@ -149,7 +149,7 @@ class BaseSensorOperator:
 
 @pytest.mark.parametrize("heading", ["Airflow 3", "From Python"])
 def test_an_example_is_typed(heading: str, tmp_path: Path) -> None:
-    (tmp_path / "airflow").mkdir()
+    (tmp_path / "airflow" / "sdk").mkdir(parents=True)
     for name, text in AIRFLOW.items():
         (tmp_path / "airflow" / name).write_text(text)
     (tmp_path / "example.py").write_text(block(heading, "python"), encoding="utf-8")
@@ -196,14 +196,15 @@ class BaseSensorOperator:
 @pytest.fixture
 def sensor(monkeypatch: pytest.MonkeyPatch) -> type[Any]:
     """The README's sensor on what it uses of Airflow. It was run in Airflow itself by hand."""
-    modules = {name: ModuleType(name) for name in ("airflow", "airflow.sdk", "airflow.exceptions")}
+    names = ("airflow", "airflow.sdk", "airflow.sdk.exceptions")
+    modules = {name: ModuleType(name) for name in names}
     vars(modules["airflow.sdk"])["BaseSensorOperator"] = BaseSensorOperator
-    vars(modules["airflow.exceptions"])["AirflowFailException"] = AirflowFailException
+    vars(modules["airflow.sdk.exceptions"])["AirflowFailException"] = AirflowFailException
     for name, module in modules.items():
         monkeypatch.setitem(sys.modules, name, module)
-    names: dict[str, Any] = {"__name__": "example"}
-    exec(block("Airflow 3", "python"), names)
-    found: type[Any] = names["SystemTaskSensor"]
+    example: dict[str, Any] = {"__name__": "example"}
+    exec(block("Airflow 3", "python"), example)
+    found: type[Any] = example["SystemTaskSensor"]
     return found
 
 
