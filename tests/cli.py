@@ -58,6 +58,18 @@ def configured(endpoint: str, **more: str) -> dict[str, str]:
     }
 
 
+def _wait(process: subprocess.Popen[bytes]) -> int:
+    """Wait for the end of a process; its memory at its peak in KiB, 0 where that is not known."""
+    if sys.platform == "win32":
+        process.wait()
+        return 0
+    # Popen.wait does not tell what the process cost.
+    _, wait_status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(wait_status)
+    # macOS counts bytes.
+    return usage.ru_maxrss // (1024 if sys.platform == "darwin" else 1)
+
+
 def startup_s() -> float:
     """How long a run that does nothing takes now, on this machine, busy as it is."""
     return run_dlftask("--version").seconds
@@ -94,9 +106,7 @@ def run_dlftask(
         )
         alarm = threading.Timer(timeout, process.kill)
         alarm.start()
-        # Popen.wait does not say what the process cost.
-        _, wait_status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(wait_status)
+        peak_kib = _wait(process)
         seconds = time.monotonic() - started
         alarm.cancel()
         if seconds >= timeout:
@@ -111,5 +121,5 @@ def run_dlftask(
         )
         check_no_secret(finished.stdout + finished.stderr, env)
         finished.seconds = seconds
-        finished.peak_mib = usage.ru_maxrss / 1024
+        finished.peak_mib = peak_kib / 1024
         return finished

@@ -1,7 +1,10 @@
 """What all tests share: a simulator and its clock, an endpoint that hangs, the summary."""
 
+import re
 import signal
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +18,16 @@ from tests.running import ImportClock, black_hole
 for _number in (getattr(signal, name, None) for name in ("SIGINT", "SIGQUIT", "SIGHUP")):
     if _number is not None and signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, signal.SIG_DFL)
+
+# What needs a Unix terminal or Unix limits is left out on Windows.
+if sys.platform == "win32":
+    collect_ignore = [
+        path.name
+        for path in Path(__file__).parent.glob("test_*.py")
+        if re.search(
+            r"tests\.terminal|pexpect|\b(fcntl|pty|resource|termios)\b", path.read_text("utf-8")
+        )
+    ]
 
 # A busy machine is no reason for a property to fail.
 settings.register_profile("no clock", deadline=None)
