@@ -16,7 +16,7 @@ GUIDE = (ROOT / ".github" / "CONTRIBUTING.md").read_text(encoding="utf-8")
 def listed_modules() -> set[str]:
     layout = GUIDE.partition("```\ndlftask/\n")[2].partition("completions/")[0]
     modules, folder = set(), ""
-    for indent, name in re.findall(r"^( +)([\w/.]+)(?:  ?\S|\s*$)", layout, re.MULTILINE):
+    for indent, name in re.findall(r"^( +)([\w/.]+)(?: +\S|\s*$)", layout, re.MULTILINE):
         if name.endswith("/"):
             folder = name
         else:
