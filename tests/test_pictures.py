@@ -1,7 +1,7 @@
 """The README's pictures: what the simulator answers, drawn as the command draws it.
 
 They are compared with those in ``tests/pictures``; ``DLFTASK_DRAW=1 pytest tests/test_pictures.py``
-draws them again.
+draws them anew.
 """
 
 import html
@@ -51,9 +51,9 @@ def streams() -> tuple[Streams, io.BytesIO]:
     return Streams(stdout, stdout, color="always", environ={}), written
 
 
-def tree(task: Task) -> str:
+def tree(task: Task, *, compact: bool = False) -> str:
     out, written = streams()
-    print_trees([Snapshot(task.id, task)], out, utc=True, compact=False)
+    print_trees([Snapshot(task.id, task)], out, utc=True, compact=compact)
     return written.getvalue().decode()
 
 
@@ -77,12 +77,16 @@ def picture(name: str, command: str, text: str) -> str:
 
 
 def drawn() -> Sequence[tuple[str, str, str]]:
+    finished = imported("obs://bucket/jobs.zip", after_s=ENDED_S)
     failed = imported("obs://bucket/jobs-that-fail.zip", after_s=ENDED_S)
     running = imported("obs://bucket/jobs.zip", after_s=5.0)
+    big = imported("obs://bucket/big-and-fails.zip", after_s=ENDED_S)
     watch = "curl … /jobs/import | dlftask watch -"
     return [
+        ("finished", watch, tree(finished)),
         ("failed", watch, tree(failed)),
         ("running", watch, live(running, after_s=5.0)),
+        ("compact", f"dlftask get --compact {TASK_ID}", tree(big, compact=True)),
     ]
 
 
@@ -100,7 +104,7 @@ def pictures() -> dict[str, str]:
     return {name: picture(name, command, text) for name, command, text in drawn()}
 
 
-@pytest.mark.parametrize("name", ["failed", "running"])
+@pytest.mark.parametrize("name", ["finished", "failed", "running", "compact"])
 def test_a_picture_shows_what_the_command_shows_today(name: str, pictures: dict[str, str]) -> None:
     path = PICTURES / f"{name}.svg"
     if os.environ.get("DLFTASK_DRAW"):
