@@ -26,7 +26,7 @@ from dlftask.output.text import escape_controls
 from dlftask.settings import Settings
 from dlftask.signals import handed_back_on_signals
 from dlftask.streams import Streams
-from dlftask.waiting.scheduler import WaitPolicy
+from dlftask.waiting.policy import WaitPolicy
 from dlftask.waiting.snapshot import Snapshot, overall_status
 
 if TYPE_CHECKING:

@@ -14,8 +14,9 @@
 The command line's contract gives the meanings; they never change.
 """
 
+from copy import copy
 from enum import IntEnum
-from typing import TypedDict, Unpack
+from typing import Self, TypedDict, Unpack
 
 _LONGEST_WORD = 100
 """Characters of a code or a request ID in a line: beyond that it is neither."""
@@ -67,6 +68,13 @@ class DlftaskError(Exception):
         self.http_status = said.get("http_status")
         self.request_id = said.get("request_id")
         self.hint = said.get("hint")
+
+    def with_context(self, prefix: str, *, hint: str | None = None) -> Self:
+        """The same error with its message as ``prefix: message``, and perhaps another hint."""
+        error = copy(self)
+        error.message = f"{prefix}: {self.message}"
+        error.hint = hint or self.hint
+        return error
 
     def __str__(self) -> str:
         # The service's message comes last: it alone can be long enough to be cut.

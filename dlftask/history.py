@@ -1,20 +1,22 @@
-"""The task IDs last asked for, which the TAB key offers: ``dlftask/recent`` in the state folder."""
+"""The task IDs last asked for, for shell completion: ``dlftask/recent`` in the state folder."""
 
 import os
+import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from dlftask.files import user_folder
+from dlftask.files import is_regular, user_folder
 
 KEPT = 100
+_MOST_BYTES = 64 * 1024
 
 
 def remember(task_ids: Sequence[str], *, environ: Mapping[str, str], home: Path) -> None:
-    """Put IDs in front, newest first, one a line, at most 100, for nobody else to read.
+    """Put IDs in front, newest first, one a line, at most 100, readable by this user alone.
 
-    Does nothing with ``DLFTASK_NO_HISTORY`` set. Never fails: a full disk, a read-only home or
-    no home at all is no reason for a query not to be answered.
+    Does nothing with ``DLFTASK_NO_HISTORY`` set. Never fails and never waits: no file, folder or
+    disk is a reason not to answer a query.
     """
     if environ.get("DLFTASK_NO_HISTORY"):
         return
@@ -27,10 +29,16 @@ def remember(task_ids: Sequence[str], *, environ: Mapping[str, str], home: Path)
 
 
 def _read(recent: Path) -> list[str]:
+    """The IDs in a regular file, of a large one those at its beginning; else none."""
     try:
-        return recent.read_text("ascii").split()
+        if not is_regular(recent):
+            return []
+        with recent.open("rb") as file:
+            data = file.read(_MOST_BYTES)
     except (OSError, ValueError):
         return []
+    lines = data.decode("ascii", "replace").split()
+    return [line for line in lines if re.fullmatch("[A-Za-z0-9_-]{1,128}", line)]
 
 
 def _write(recent: Path, task_ids: Sequence[str]) -> None:

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from dlftask.errors import ConfigurationError
+from dlftask.files import can_exist, read_file
 
+_LARGEST_FILE = 1024 * 1024
 SECRET_KEYS = ("token", "ak", "sk", "security_token")
 
 
@@ -72,12 +74,14 @@ def others_can_read(path: Path) -> str | None:
 
 def _read_file(path: Path, *, named: bool) -> tuple[dict[str, Any], tuple[str, ...]]:
     try:
-        data = path.read_bytes()
+        data = read_file(path, limit=_LARGEST_FILE)
     except (FileNotFoundError, NotADirectoryError):
         if named:
             raise ConfigurationError(f"{path}: no such configuration file") from None
         return {}, ()
     except (OSError, ValueError) as error:
+        if not named and not can_exist(path):
+            return {}, ()
         raise ConfigurationError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
     import tomllib
 

@@ -201,6 +201,7 @@ _SETTINGS: dict[str, _Setting] = {
 PROFILE_KEYS: Mapping[str, tuple[type, ...]] = {
     **{key: setting.types for key, setting in _SETTINGS.items()},
     **dict.fromkeys(SECRET_KEYS, (str,)),
+    "token_command": (list,),
 }
 """What a table of the configuration file may hold, with the TOML types that it may have."""
 

@@ -2,9 +2,14 @@
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from subprocess import Popen
 
 _HAND_BACK = b"\r\x1b[J\x1b[?7h\x1b[?25h"
 _TAKE_AGAIN = b"\x1b[?25l"
@@ -46,3 +51,14 @@ def _write(data: bytes) -> None:
     # Not through the streams: a signal may come in the middle of one of their writes.
     with suppress(OSError):
         os.write(1, data)
+
+
+def kill_group(process: "Popen[bytes]") -> None:
+    """End a process and the children in its group; nothing where it was waited for already."""
+    if process.returncode is not None:
+        return
+    if sys.platform == "win32":
+        process.kill()
+    else:
+        with suppress(ProcessLookupError, PermissionError):  # all have ended
+            os.killpg(process.pid, signal.SIGKILL)

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from dlftask.api.projects import look_up_project
 from dlftask.api.responses import Response
 from dlftask.api.transport import Transport
-from dlftask.auth.agency import Agency
-from dlftask.auth.credentials import Credentials, find_credentials
+from dlftask.auth.agency import find_agency
+from dlftask.auth.credentials import Credentials, Source, find_credentials
 from dlftask.errors import (
     AuthenticationError,
     ConfigurationError,
@@ -69,7 +70,7 @@ def test_the_metadata_service_lets_in_with_and_without_its_token(
         refused = credentials.auth(None)
         simulator.expire_temporary_keys()
         assert not let_in(transport, simulator, credentials)
-        assert credentials.renew(refused)
+        assert credentials.refresh(refused)
         assert let_in(transport, simulator, credentials)
 
 
@@ -119,8 +120,15 @@ class Metadata:
         }
         return Response(200, {}, json.dumps({"credential": key}).encode())
 
-    def agency(self) -> Agency:
-        return Agency(self, {}, now=lambda: self.now)
+    def agency(self) -> Credentials:
+        fetch = find_agency(self, {})
+        source = Source("agency", "key pair", fetch, reload=lambda: source)
+        return Credentials(source, now=lambda: self.now)
+
+
+def access_key(agency: Credentials) -> str:
+    request = requests.Request("GET", "https://a.example/", auth=agency.auth(None)).prepare()
+    return request.headers["Authorization"].partition("Access=")[2].partition(",")[0]
 
 
 @pytest.mark.parametrize(("life_s", "kept_s"), [(86_400.0, 86_100.0), (400.0, 300.0)])
@@ -128,39 +136,62 @@ def test_a_pair_is_fetched_afresh_before_it_runs_out(life_s: float, kept_s: floa
     metadata = Metadata(life_s)
     agency = metadata.agency()
     assert metadata.fetched == 0
-    first = agency.key()
+    first = agency.auth(None)
     metadata.now += kept_s - 1
-    assert agency.key() is first
+    assert agency.auth(None) is first
     metadata.now += 1
-    assert agency.key().access_key == "AK2"
+    assert access_key(agency) == "AK2"
 
 
 def test_a_pair_serves_to_its_end_where_no_fresh_one_comes() -> None:
     metadata = Metadata()
     agency = metadata.agency()
-    first = agency.key()
+    first = agency.auth(None)
     metadata.answer = ServiceUnavailable("down")
     metadata.now += 3400
-    assert agency.key() is first
+    assert agency.auth(None) is first
     metadata.now += 200
     with pytest.raises(ServiceUnavailable):
-        agency.key()
+        agency.auth(None)
     metadata.answer = None
-    assert agency.key().access_key == "AK2"
+    assert access_key(agency) == "AK2"
+
+
+def test_a_pair_that_was_refused_does_not_serve_any_more() -> None:
+    metadata = Metadata()
+    agency = metadata.agency()
+    assert agency.refresh(agency.auth(None))
+    metadata.answer = ServiceUnavailable("down")
+    with pytest.raises(ServiceUnavailable):
+        agency.auth(None)
+    metadata.answer = None
+    assert access_key(agency) == "AK2"
+
+
+def test_a_refusal_is_not_asked_for_again_by_each_of_a_thousand_tasks() -> None:
+    metadata = Metadata()
+    agency = metadata.agency()
+    metadata.answer = Response(404, {}, b"")
+    for _ in range(2):
+        with pytest.raises(AuthenticationError):
+            agency.auth(None)
+        metadata.answer = None
+    metadata.now += 11
+    assert access_key(agency) == "AK1"
 
 
 def test_many_threads_have_one_fetch() -> None:
     metadata = Metadata()
     agency = metadata.agency()
     with ThreadPoolExecutor(8) as pool:
-        keys = [done.result() for done in [pool.submit(agency.key) for _ in range(32)]]
+        keys = [done.result() for done in [pool.submit(agency.auth, None) for _ in range(32)]]
     assert metadata.fetched == 1
     assert set(map(id, keys)) == {id(keys[0])}
 
 
 def test_no_proxy_is_ever_asked() -> None:
     metadata = Metadata()
-    metadata.agency().key()
+    metadata.agency().auth(None)
     assert metadata.direct == {True}
 
 
@@ -168,7 +199,7 @@ def test_no_proxy_is_ever_asked() -> None:
 def test_a_machine_without_metadata_tokens_is_asked_without_one(status: int) -> None:
     metadata = Metadata()
     metadata.token_status = status
-    assert metadata.agency().key().access_key == "AK1"
+    assert access_key(metadata.agency()) == "AK1"
 
 
 @pytest.mark.parametrize(
@@ -187,7 +218,7 @@ def test_a_status_is_told_as_what_it_means(status: int, kind: type[DlftaskError]
     metadata = Metadata()
     metadata.answer = Response(status, {}, b"")
     with pytest.raises(kind, match="metadata service") as caught:
-        metadata.agency().key()
+        metadata.agency().auth(None)
     if status in (401, 403, 404):
         assert "no agency is bound" in (caught.value.hint or "")
 
@@ -220,7 +251,7 @@ def test_an_answer_without_a_key_pair_makes_no_sense(body: bytes) -> None:
     metadata = Metadata()
     metadata.answer = Response(200, {}, body)
     with pytest.raises(InvalidResponse) as caught:
-        metadata.agency().key()
+        metadata.agency().auth(None)
     assert "geheim" not in str(caught.value)
 
 
@@ -244,10 +275,10 @@ def test_a_metadata_service_that_is_not_there_is_unavailable(
 def test_credentials_never_cross_a_network_in_plain_text(variable: str, url: str) -> None:
     environ = {variable: url, "HC_CONTAINER_AUTHORIZATION_TOKEN_FILE": "unread"}
     with pytest.raises(ConfigurationError, match=variable):
-        Agency(Metadata(), environ)
+        find_agency(Metadata(), environ)
 
 
 def test_half_a_pod_identity_is_a_configuration_error() -> None:
     environ = {"HC_CONTAINER_CREDENTIALS_FULL_URI": "http://127.0.0.1/x"}
     with pytest.raises(ConfigurationError, match="HC_CONTAINER_AUTHORIZATION_TOKEN_FILE"):
-        Agency(Metadata(), environ)
+        find_agency(Metadata(), environ)

@@ -1,19 +1,28 @@
-"""Credentials: every source in its place, and had afresh."""
+"""Credentials: every source in its place, and refreshed."""
 
-from collections.abc import Callable, Mapping
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
-from threading import Barrier
+from tempfile import TemporaryDirectory
+from threading import Barrier, Thread
 from typing import Any
 
 import pytest
 import requests
 
 from dlftask.api.responses import Response
-from dlftask.auth.credentials import Credentials, find_credentials, read_sdk_file
+from dlftask.auth.credentials import Credentials, Source, find_credentials, read_sdk_file
 from dlftask.auth.tokens import read_token_file
 from dlftask.errors import ConfigurationError
 from dlftask.profiles import Profile, read_profile
+from dlftask.settings import load_settings
+from dlftask.simulator import Simulator
+from tests.cli import run_dlftask
+from tests.running import Running
 
 # The README's table, row by row: the order, the source, and what it gives.
 PRECEDENCE: list[tuple[str, dict[str, Any], str]] = [
@@ -292,14 +301,14 @@ def test_what_stands_in_a_file_is_read_again(
     refused = credentials.auth("p")
     rewrite(machine)
     assert credentials.auth("p") is refused
-    assert credentials.renew(refused)
+    assert credentials.refresh(refused)
     assert sent(credentials) == "fresh"
 
 
 def test_a_variable_cannot_be_read_again(machine: Machine) -> None:
     machine.set({"DLFTASK_TOKEN": "t"})
     credentials = machine.find()
-    assert not credentials.renew(credentials.auth(None))
+    assert not credentials.refresh(credentials.auth(None))
 
 
 def test_a_file_in_the_middle_of_being_written_leaves_the_old_token(machine: Machine) -> None:
@@ -309,25 +318,244 @@ def test_a_file_in_the_middle_of_being_written_leaves_the_old_token(machine: Mac
     assert token_file is not None
     for spoil in (lambda: token_file.write_text(""), token_file.unlink):
         spoil()
-        assert credentials.renew(credentials.auth(None))
+        assert credentials.refresh(credentials.auth(None))
         assert sent(credentials) == "t-option"
+
+
+@pytest.mark.parametrize("spoiled", ["", "t-option", None], ids=["empty", "unchanged", "missing"])
+def test_a_file_that_is_being_rewritten_gets_a_moment(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, spoiled: str | None
+) -> None:
+    machine.set({"option": "t-option"})
+    credentials = machine.find()
+    refused = credentials.auth(None)
+    token_file = machine.option
+    assert token_file is not None
+    if spoiled is None:
+        token_file.unlink()
+    else:
+        token_file.write_text(spoiled)
+    monkeypatch.setattr(time, "sleep", lambda for_s: for_s and token_file.write_text("fresh"))
+    assert credentials.refresh(refused)
+    assert sent(credentials) == "fresh"
+
+
+def test_a_pipe_is_read_once_and_not_before_its_token_is_needed(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    machine.option = tmp_path / "fifo"
+    os.mkfifo(machine.option)
+    credentials = machine.find()
+    writer = Thread(target=machine.option.write_text, args=("t-pipe",))
+    writer.start()
+    assert sent(credentials) == "t-pipe"
+    writer.join()
+    assert not credentials.refresh(credentials.auth(None))
+
+
+def test_a_configuration_that_is_a_pipe_is_not_read_again(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "config.toml")
+    profile = Profile(tmp_path / "config.toml", "default", {"token": "t"}, ())
+    credentials = find_credentials(
+        method="auto", token_file=None, environ={}, profile=profile, home=tmp_path, send=no_send
+    )
+    assert not credentials.refresh(credentials.auth(None))
+
+
+SOURCES = [
+    ({"option": "t"}, "token", "token file {home}/t"),
+    ({"DLFTASK_TOKEN": "t"}, "token", "DLFTASK_TOKEN"),
+    ({"profile": {"token": "t"}}, "token", "profile 'default' of {home}/config.toml"),
+    ({"profile": {"ak": "a", "sk": "s"}}, "key pair", "profile 'default' of {home}/config.toml"),
+    (
+        {"HUAWEICLOUD_SDK_AK": "a", "HUAWEICLOUD_SDK_SK": "s"},
+        "key pair",
+        "HUAWEICLOUD_SDK_AK and HUAWEICLOUD_SDK_SK",
+    ),
+    ({"HW_AUTH_TOKEN": "t"}, "token", "HW_AUTH_TOKEN"),
+    ({"ini": "[basic]\nak = a\nsk = s\n"}, "key pair", "{home}/.huaweicloud/credentials"),
+]
+
+
+@pytest.mark.parametrize(("setup", "kind", "source"), SOURCES, ids=[row[2] for row in SOURCES])
+def test_a_credential_is_named_by_its_kind_and_source(
+    machine: Machine, setup: dict[str, Any], kind: str, source: str
+) -> None:
+    machine.set(setup)
+    found = machine.find()
+    assert (found.kind, found.source) == (kind, source.format(home=machine.folder))
+
+
+def test_a_token_command_comes_after_a_token_and_before_a_key_pair(machine: Machine) -> None:
+    values: dict[str, object] = {"token_command": ["echo", "t-command"], "ak": "a", "sk": "s"}
+
+    def find(method: str) -> str:
+        return sent(
+            find_credentials(
+                method=method,
+                token_file=None,
+                environ={"HW_AUTH_TOKEN": "t-hw"},
+                profile=Profile(machine.config, "default", values, ()),
+                home=machine.folder,
+                send=no_send,
+            )
+        )
+
+    assert (find("auto"), find("token"), find("aksk")) == ("t-command", "t-command", "a")
+    values["token_file"] = str(private(machine.folder / "file", "t-file"))
+    assert find("auto") == "t-file"
+
+
+@contextmanager
+def locked_out(path: Path) -> Iterator[None]:
+    """As a user who can neither read a file nor enter a folder: root can."""
+    path.chmod(0)
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
+        path.chmod(0o700)
+
+
+def test_a_home_folder_that_cannot_be_entered_holds_nothing(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    with locked_out(home):
+        assert read_sdk_file({}, home) == {}
+        found = load_settings({"region": "x"}, environ={"DLFTASK_TOKEN": "t"}, home=home)
+        credentials = find_credentials(
+            method="auto",
+            token_file=None,
+            environ=found.environ,
+            profile=found.profile,
+            home=home,
+            send=no_send,
+        )
+        with pytest.raises(ConfigurationError, match="Permission denied"):
+            read_sdk_file({"HUAWEICLOUD_SDK_CREDENTIALS_FILE": str(home / "x")}, home)
+    assert sent(credentials) == "t"
+
+
+def test_a_file_that_cannot_be_read_is_an_error_all_the_same() -> None:
+    with TemporaryDirectory() as name:  # one that others may enter
+        home = Path(name)
+        file = private(home / ".huaweicloud" / "credentials", "[basic]\nak = a\nsk = s\n")
+        home.chmod(0o755)
+        with locked_out(file), pytest.raises(ConfigurationError, match="Permission denied"):
+            read_sdk_file({}, home)
+
+
+# From the command line
+
+TASK = "008aae2e675d3bcb01675d3c66f20000"
+
+
+@pytest.fixture
+def simulator() -> Iterator[Simulator]:
+    with Simulator() as running:
+        yield running
+
+
+def service(simulator: Simulator, **more: str) -> dict[str, str]:
+    return {
+        "DLFTASK_ENDPOINT": simulator.endpoint,
+        "DLFTASK_PROJECT_ID": simulator.project_id,
+        **more,
+    }
+
+
+@pytest.mark.parametrize("variable", ["DLFTASK_TOKEN_FILE", "DLFTASK_CONFIG"])
+@pytest.mark.parametrize("kind", ["directory", "50 MB", "/dev/zero"])
+def test_what_is_no_file_of_that_kind_is_a_configuration_error(
+    simulator: Simulator, tmp_path: Path, variable: str, kind: str
+) -> None:
+    path = tmp_path / "file"
+    if kind == "directory":
+        path.mkdir()
+    elif kind == "50 MB":
+        with path.open("wb") as file:
+            file.truncate(50_000_000)
+    else:
+        path.symlink_to(kind)
+    finished = run_dlftask("get", TASK, env=service(simulator, **{variable: str(path)}))
+    assert (finished.returncode, finished.stdout) == (2, "")
+    assert str(path) in finished.stderr
+    assert not simulator.requests
+
+
+def test_a_token_from_a_pipe_that_is_refused_ends_with_5(
+    simulator: Simulator, tmp_path: Path
+) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    writer = Thread(target=fifo.write_text, args=("wrong-token",))
+    writer.start()
+    finished = run_dlftask("get", "--token-file", str(fifo), TASK, env=service(simulator))
+    writer.join()
+    assert (finished.returncode, finished.stdout) == (5, "")
+    assert len(simulator.requests) == 1
+
+
+def test_a_token_from_a_pipe_serves_a_run(simulator: Simulator, tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    writer = Thread(target=fifo.write_text, args=(simulator.token,))
+    writer.start()
+    finished = run_dlftask("get", "--token-file", str(fifo), TASK, TASK, env=service(simulator))
+    writer.join()
+    assert (finished.returncode, finished.stderr) == (0, "")
+
+
+def test_a_pipe_that_nobody_writes_to_holds_up_neither_the_timeout_nor_an_interruption(
+    simulator: Simulator, tmp_path: Path
+) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    args = ["get", "--wait", "--token-file", str(fifo), TASK, "another"]
+    finished = run_dlftask(*args, "--timeout", "2s", env=service(simulator))
+    assert finished.returncode == 124
+    assert finished.seconds < 10
+    with Running(*args, env=service(simulator)) as run:
+        run.until(lambda: "waiting for" in run.stderr)
+        assert run.end(signal.SIGINT) == 130
+
+
+def test_a_file_with_a_secret_that_others_can_read_is_warned_of_once(
+    simulator: Simulator, tmp_path: Path
+) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text(f'[default]\ntoken = "{simulator.token}"\n')
+    config.chmod(0o644)
+    env = service(simulator, DLFTASK_CONFIG=str(config))
+    finished = run_dlftask("get", TASK, env=env)
+    assert finished.returncode == 0
+    assert finished.stderr.count("chmod 600") == 1
 
 
 def test_of_many_threads_refused_at_once_one_reads_again() -> None:
     reads: list[int] = []
-    credentials = Credentials(lambda: f"t{len(reads)}", source="x", forget=lambda: reads.append(1))
+
+    def read() -> tuple[str, float]:
+        reads.append(1)
+        return f"t{len(reads)}", float("inf")
+
+    source = Source("x", "token", read, reload=lambda: source)
+    credentials = Credentials(source)
     refused = credentials.auth("p")
     barrier = Barrier(8)
 
     def renew() -> bool:
         barrier.wait(timeout=5)
-        return credentials.renew(refused)
+        return credentials.refresh(refused)
 
     with ThreadPoolExecutor(8) as pool:
         told = [done.result() for done in [pool.submit(renew) for _ in range(8)]]
     assert told == [True] * 8
-    assert len(reads) == 1
-    assert sent(credentials) == "t1"
+    assert sent(credentials) == "t2"
+    assert len(reads) == 2
 
 
 def test_no_secret_is_in_a_repr(machine: Machine) -> None:

@@ -1,4 +1,4 @@
-"""`dlftask/recent`, which the TAB key reads: the contract's section "TAB"."""
+"""`dlftask/recent`, which shell completion reads: the contract's section "TAB"."""
 
 import os
 import stat
@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from dlftask.history import KEPT, remember
+from dlftask.simulator import Simulator
+from tests.cli import run_dlftask
 
 
 def recent(home: Path) -> list[str]:
@@ -46,7 +48,7 @@ def test_the_state_folder_is_the_users_own(tmp_path: Path) -> None:
     assert recent(tmp_path) == ["b"]
 
 
-def test_whoever_wants_no_history_has_none(tmp_path: Path) -> None:
+def test_a_user_who_wants_no_history_has_none(tmp_path: Path) -> None:
     remember(["a"], environ={"DLFTASK_NO_HISTORY": "1"}, home=tmp_path)
     assert list(tmp_path.iterdir()) == []
 
@@ -58,6 +60,66 @@ def test_what_was_there_before_is_no_reason_to_fail(tmp_path: Path, content: byt
     (folder / "recent").write_bytes(content)
     remember(["a"], environ={}, home=tmp_path)
     assert recent(tmp_path)[0] == "a"
+
+
+@pytest.mark.parametrize("target", ["/dev/full", "/dev/zero", "/dev/null", "/no/where", "recent"])
+def test_a_link_to_anything_is_replaced(tmp_path: Path, target: str) -> None:
+    folder = tmp_path / ".local/state/dlftask"
+    folder.mkdir(parents=True)
+    (folder / "recent").symlink_to(target)
+    remember(["a"], environ={}, home=tmp_path)
+    assert recent(tmp_path) == ["a"]
+    assert not (folder / "recent").is_symlink()
+
+
+def test_a_fifo_is_neither_read_nor_written(tmp_path: Path) -> None:
+    folder = tmp_path / ".local/state/dlftask"
+    folder.mkdir(parents=True)
+    os.mkfifo(folder / "recent")
+    remember(["a"], environ={}, home=tmp_path)
+    assert recent(tmp_path) == ["a"]
+
+
+def test_a_directory_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / ".local/state/dlftask/recent"
+    path.mkdir(parents=True)
+    remember(["a"], environ={}, home=tmp_path)
+    assert path.is_dir()
+    assert [entry.name for entry in path.parent.iterdir()] == ["recent"]
+
+
+def test_of_a_huge_file_the_first_ids_are_kept(tmp_path: Path) -> None:
+    folder = tmp_path / ".local/state/dlftask"
+    folder.mkdir(parents=True)
+    with (folder / "recent").open("wb") as file:
+        file.write(b"old\n" + b"x" * 200 + b"\na/b\n")
+        file.truncate(2**40)  # more than any memory
+    remember(["a"], environ={}, home=tmp_path)
+    assert recent(tmp_path) == ["a", "old"]
+
+
+TASK = "008aae2e675d3bcb01675d3c66f20000"
+
+
+@pytest.mark.parametrize(
+    ("args", "more", "written"),
+    [
+        ([], {}, True),
+        (["--demo"], {}, False),
+        ([], {"DLFTASK_NO_HISTORY": "1"}, False),
+    ],
+    ids=["a run", "--demo", "DLFTASK_NO_HISTORY"],
+)
+def test_a_run_is_remembered_unless_it_is_a_demo_or_the_user_wants_none(
+    tmp_path: Path, args: list[str], more: dict[str, str], *, written: bool
+) -> None:
+    with Simulator() as simulator:
+        env = {**simulator.environment(), **more}
+        assert run_dlftask("get", *args, TASK, env=env, home=tmp_path).returncode == 0
+    path = tmp_path / "state/dlftask/recent"
+    assert path.exists() is written
+    if written:
+        assert path.read_text() == f"{TASK}\n"
 
 
 @pytest.mark.parametrize("home", ["/dev/null", "/proc", "/nonexistent/\0"])

@@ -16,8 +16,9 @@ from dlftask.errors import (
     TaskNotFound,
     WaitTimeout,
 )
-from dlftask.task import Task
-from dlftask.waiting.scheduler import Answer, WaitPolicy, poll
+from dlftask.task import Subtask, Task
+from dlftask.waiting.policy import WaitPolicy
+from dlftask.waiting.scheduler import Answer, poll
 from dlftask.waiting.snapshot import Snapshot, overall_status
 
 Outcome = Task | DlftaskError
@@ -33,33 +34,40 @@ class Asked:
     size: int = 8
     time_s: float = 1000.0
     asked: list[tuple[str, float]] = field(default_factory=list)
-    under_way: dict[str, tuple[float, Answer]] = field(default_factory=dict)
+    in_flight: dict[str, tuple[float, Answer]] = field(default_factory=dict)
+    stops: dict[float, float] = field(default_factory=dict)
+    """The process is stopped after that many seconds, for that many."""
 
     @property
     def free(self) -> int:
-        return self.size - len(self.under_way)
+        return self.size - len(self.in_flight)
 
     def now(self) -> float:
         return self.time_s
 
     def start(self, task_id: str) -> None:
-        assert task_id not in self.under_way, "a task is asked for by one question at a time"
+        assert task_id not in self.in_flight, "a task is asked for by one question at a time"
         assert self.free > 0
         outcome, takes_s = self.script(task_id, self.time_s)
         self.asked.append((task_id, self.time_s))
         answer = Answer(task_id, self.time_s, outcome)
-        self.under_way[task_id] = (self.time_s + takes_s, answer)
+        self.in_flight[task_id] = (self.time_s + takes_s, answer)
 
     def drop(self, task_id: str) -> None:
-        self.under_way.pop(task_id, None)
+        self.in_flight.pop(task_id, None)
 
     def answers(self, until_s: float) -> list[Answer]:
-        first_s = min((at for at, _ in self.under_way.values()), default=float("inf"))
+        first_s = min((at for at, _ in self.in_flight.values()), default=float("inf"))
         assert min(first_s, until_s) < float("inf"), "nothing would ever happen"
-        self.time_s = max(self.time_s, min(first_s, until_s))
-        come = [a for at, a in self.under_way.values() if at <= self.time_s]
+        woken_s = max(self.time_s, min(first_s, until_s))
+        for at_s, for_s in list(self.stops.items()):
+            if at_s + 1000.0 <= woken_s:
+                del self.stops[at_s]
+                woken_s = max(woken_s, at_s + 1000.0 + for_s)
+        self.time_s = woken_s
+        come = [a for at, a in self.in_flight.values() if at <= self.time_s]
         for answer in come:
-            del self.under_way[answer.task_id]
+            del self.in_flight[answer.task_id]
         return come
 
     def moments(self, task_id: str = "a") -> list[float]:
@@ -67,8 +75,13 @@ class Asked:
         return [round(at - 1000.0, 3) for asked, at in self.asked if asked == task_id]
 
 
-def task(task_id: str, status: str) -> Task:
-    return Task(id=task_id, status=status, raw={"id": task_id, "status": status})
+def task(task_id: str, status: str, *subtasks: str) -> Task:
+    return Task(
+        id=task_id,
+        status=status,
+        subtasks=tuple(Subtask(None, None, word) for word in subtasks),
+        raw={"id": task_id, "status": status},
+    )
 
 
 def ends_after(duration_s: float, status: str = "SUCCESSFUL", takes_s: float = 0.0) -> Script:
@@ -250,7 +263,7 @@ def test_an_outage_ends_the_wait_in_the_middle_of_a_request() -> None:
     found = wait(pool, max_outage_s=12.0)["a"]
     assert found.exit_status(strict=False) is ExitStatus.UNAVAILABLE
     assert pool.now() - 1000 == 13
-    assert not pool.under_way
+    assert not pool.in_flight
 
 
 def test_the_first_question_without_an_answer_is_not_waited_for_beyond_the_limit() -> None:
@@ -333,7 +346,7 @@ def test_a_dead_task_delays_no_other_while_fewer_than_all_hang() -> None:
     assert pool.moments("alive") == list(range(11))
 
 
-def test_a_thousand_tasks_keep_to_the_requests_under_way_at_once() -> None:
+def test_a_thousand_tasks_keep_to_the_requests_in_flight_at_once() -> None:
     pool = Asked(ends_after(30, takes_s=0.1), size=8)
     found = wait(pool, *(f"t{n}" for n in range(1000)))
     assert len(found) == 1000
@@ -350,6 +363,165 @@ def test_an_outage_is_told_once_for_all_tasks_together() -> None:
     wait(Asked(script, size=64), *(f"t{n}" for n in range(50)), notes=notes)
     assert len(notes) == 2
     assert "20s" in notes[1]
+
+
+def test_an_outage_is_said_with_its_reason_its_limit_and_its_length() -> None:
+    notes: list[str] = []
+    wait(Asked(in_order("RUNNING", down, down, "SUCCESSFUL")), notes=notes)
+    began, over = notes
+    assert began.startswith("warning: ")
+    assert str(down) in began
+    assert began.endswith(" 5m")
+    assert over.endswith(" 2s")
+
+
+def test_a_snapshot_says_since_when_an_outage_lasts_only_during_one() -> None:
+    pool = Asked(in_order("RUNNING", down, down, "SUCCESSFUL", takes_s=0.25))
+    policy = WaitPolicy(wait=True)
+    seen = [snapshot for changed in poll(["a"], pool, policy) for snapshot in changed]
+    assert [(s.outage, s.outage_since) for s in seen[:2]] == [(None, None), (down, 1001.25)]
+    assert seen[-1].outage_since is None
+    hanging = Asked(lambda i, now: (task(i, "RUNNING"), 0.0 if now == 1000 else 60.0))
+    assert wait(hanging, timeout_s=5.0)["a"].outage_since is None
+
+
+class Undroppable(Asked):
+    def drop(self, task_id: str) -> None:
+        """The answer comes all the same."""
+
+
+def test_an_answer_that_comes_too_late_is_ignored() -> None:
+    def script(task_id: str, now: float) -> tuple[Outcome, float]:
+        slow = task_id == "a" and now > 1000
+        done = task_id == "b" and now > 1030
+        return task(task_id, "SUCCESSFUL" if slow or done else "RUNNING"), 20.0 if slow else 0.0
+
+    found = wait(Undroppable(script), "a", "b", max_outage_s=10.0)
+    assert found["a"].exit_status(strict=False) is ExitStatus.UNAVAILABLE
+    assert found["b"].exit_status(strict=False) is ExitStatus.SUCCESS
+
+
+# A process that was stopped
+
+
+def test_an_answer_that_came_while_the_process_was_stopped_counts() -> None:
+    pool = Asked(in_order("RUNNING", "SUCCESSFUL", takes_s=0.5), stops={1.6: 60.0})
+    notes: list[str] = []
+    found = wait(pool, notes=notes, max_outage_s=2.0)["a"]
+    assert found.exit_status(strict=False) is ExitStatus.SUCCESS
+    assert (len(pool.asked), notes) == (2, [])
+
+
+@pytest.mark.parametrize("stopped_s", [2.5, 600.0])
+def test_a_request_that_a_stop_broke_is_sent_again_at_once(stopped_s: float) -> None:
+    def script(task_id: str, now: float) -> tuple[Outcome, float]:
+        if now == 1001:
+            return down, 0.5 + stopped_s  # its time is over only after the process went on
+        return task(task_id, "RUNNING" if now < 1001 else "SUCCESSFUL"), 0.0
+
+    pool = Asked(script, stops={1.1: stopped_s})
+    notes: list[str] = []
+    found = wait(pool, notes=notes, max_outage_s=stopped_s + 0.1)["a"]
+    assert found.exit_status(strict=False) is ExitStatus.SUCCESS
+    assert pool.moments() == [0, 1, 1.5 + stopped_s]
+    assert notes == []
+
+
+def test_after_a_stop_in_an_outage_a_request_is_sent_before_the_wait_is_given_up() -> None:
+    pool = Asked(
+        lambda i, now: (down if 1001 <= now < 1050 else task(i, "RUNNING"), 0.0),
+        stops={2.2: 100.0},
+    )
+    found = wait(pool, max_outage_s=3.0, timeout_s=120.0)["a"]
+    assert isinstance(found.error, WaitTimeout)
+
+
+def test_an_outage_is_said_without_the_time_in_which_the_process_was_stopped() -> None:
+    notes: list[str] = []
+    pool = Asked(in_order("RUNNING", down, down, "SUCCESSFUL"), stops={2.2: 100.0})
+    wait(pool, notes=notes)
+    assert notes[-1].endswith(" 0ms")
+
+
+def test_a_stop_saves_no_wait_from_a_service_that_is_really_down() -> None:
+    pool = Asked(in_order("RUNNING", down), stops={2.2: 100.0})
+    found = wait(pool, max_outage_s=3.0)["a"]
+    assert found.exit_status(strict=False) is ExitStatus.UNAVAILABLE
+    assert 102.2 < pool.moments()[-1] < 105.2
+    assert pool.now() - 1000 == pytest.approx(105.2)
+
+
+def test_after_a_stop_a_long_interval_is_not_waited_out() -> None:
+    pool = Asked(in_order("RUNNING", down), stops={800.0: 100.0})
+    wait(pool, interval_s=600.0, max_outage_s=300.0)
+    assert pool.moments() == [0, 600, 750, 1050]
+    assert pool.now() - 1000 == 1200
+
+
+# --fail-fast
+
+
+@pytest.mark.parametrize(
+    ("failing", "strict"),
+    [
+        (("FAILED",), False),
+        (("RUNNING", "SUCCESSFUL", "FAILED"), False),
+        (("WARNING",), True),
+        (("RUNNING", "WARNING"), True),
+    ],
+)
+def test_fail_fast_ends_every_wait_with_its_last_state(
+    failing: tuple[str, ...], *, strict: bool
+) -> None:
+    def script(task_id: str, now: float) -> tuple[Outcome, float]:
+        if task_id == "bad" and now >= 1003:
+            return task(task_id, *failing), 0.5
+        return task(task_id, "RUNNING"), 0.5 if now < 1003 else 60.0
+
+    pool = Asked(script)
+    found = wait(pool, "bad", "good", fail_fast=True, strict=strict)
+    assert pool.now() - 1000 == 3.5
+    assert not pool.in_flight
+    for snapshot in found.values():
+        assert snapshot.error is None
+        assert snapshot.result is not None
+    assert found["good"].failed_fast
+    assert overall_status(found.values(), strict=strict) is ExitStatus.FAILED
+
+
+@pytest.mark.parametrize("status", ["WARNING", "RUNNING", "PAUSED"])
+def test_fail_fast_without_strict_is_for_failed_alone(status: str) -> None:
+    def script(task_id: str, now: float) -> tuple[Outcome, float]:
+        return task(task_id, "RUNNING" if now < 1010 else "SUCCESSFUL", status), 0.0
+
+    found = wait(Asked(script), fail_fast=True)["a"]
+    assert found.task is not None
+    assert found.task.status == "SUCCESSFUL"
+    assert found.exit_status(strict=False) is ExitStatus.SUCCESS
+
+
+def test_a_wait_without_fail_fast_goes_on_after_a_failed_subtask() -> None:
+    script = in_order(task("a", "RUNNING", "FAILED"), "SUCCESSFUL")
+    assert wait(Asked(script))["a"].exit_status(strict=False) is ExitStatus.SUCCESS
+
+
+def test_fail_fast_gives_a_task_that_was_never_seen_an_error() -> None:
+    def script(task_id: str, _now: float) -> tuple[Outcome, float]:
+        return task(task_id, "FAILED"), 1.0 if task_id == "bad" else 60.0
+
+    found = wait(Asked(script), "bad", "unseen", fail_fast=True)
+    assert found["unseen"].error is not None
+    assert overall_status(found.values(), strict=False) is ExitStatus.FAILED
+
+
+def test_of_a_run_that_failed_fast_a_worse_status_counts() -> None:
+    def script(task_id: str, now: float) -> tuple[Outcome, float]:
+        if task_id == "gone":
+            return TaskNotFound("gone"), 0.0
+        return task(task_id, "RUNNING", "FAILED" if now > 1001 else "RUNNING"), 0.0
+
+    found = wait(Asked(script), "gone", "bad", fail_fast=True)
+    assert overall_status(found.values(), strict=False) is ExitStatus.NOT_FOUND
 
 
 def test_an_unchanged_answer_is_no_news() -> None:

@@ -26,7 +26,8 @@ from dlftask.errors import AuthenticationError, ConfigurationError
 from dlftask.settings import Settings, load_settings
 from dlftask.task import Task
 from dlftask.task_ids import check_task_id
-from dlftask.waiting.scheduler import WaitPolicy, poll
+from dlftask.waiting.policy import WaitPolicy
+from dlftask.waiting.scheduler import poll
 from dlftask.waiting.snapshot import Snapshot
 from dlftask.waiting.workers import WorkerPool
 
@@ -176,7 +177,8 @@ class Client:
             pool.close()
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections, and end a command that prints a token."""
+        self._credentials.close()
         self._transport.close()
 
     def __enter__(self) -> Self:
@@ -250,7 +252,7 @@ def _project_finder(settings: Settings) -> Callable[[Transport, Credentials], st
         try:
             return look_up_project(transport.send, iam_endpoint=iam, region=region, auth=auth)
         except AuthenticationError as error:
-            if not (error.stale and credentials.renew(auth)):
+            if not (error.stale and credentials.refresh(auth)):
                 raise
         auth = credentials.auth(None)
         return look_up_project(transport.send, iam_endpoint=iam, region=region, auth=auth)

@@ -62,7 +62,7 @@ class Service:
         if body:
             headers = {**headers, "Content-Type": "application/json"}
         reply = self._send(method, url, headers=headers, auth=auth, body=body)
-        if reply.status == 401 and self._credentials.renew(auth):
+        if reply.status == 401 and self._credentials.refresh(auth):
             auth = self._credentials.auth(project_id)
             reply = self._send(method, url, headers=headers, auth=auth, body=body)
         if not 200 <= reply.status < 300:

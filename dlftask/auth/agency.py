@@ -1,12 +1,11 @@
 """A machine's own identity: temporary key pairs from the metadata service, or a pod's.
 
 The pod's comes first where ``HC_CONTAINER_CREDENTIALS_FULL_URI`` is set, as in the vendor's SDK.
-Both answer with secrets, so that both are asked without a proxy, and over plain http only at a
-loopback or link-local address.
+Both respond with secrets, so that both are requested without a proxy, and over plain http only at
+a loopback or link-local address.
 """
 
 import ipaddress
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,6 @@ from urllib.parse import urlsplit
 
 from dlftask.api.endpoints import check_endpoint, is_loopback
 from dlftask.api.responses import Response, Send, refusal_or_error
-from dlftask.api.single_flight import SingleFlight
 from dlftask.auth.tokens import read_token_file
 from dlftask.errors import AuthenticationError, ConfigurationError, DlftaskError, InvalidResponse
 from dlftask.task import read_json
@@ -25,60 +23,23 @@ if TYPE_CHECKING:
 _METADATA_ENDPOINT = "http://169.254.169.254"
 _POD_URI = "HC_CONTAINER_CREDENTIALS_FULL_URI"
 _POD_TOKEN_FILE = "HC_CONTAINER_AUTHORIZATION_TOKEN_FILE"  # noqa: S105 - a variable's name
-_RENEW_BEFORE_S = 300.0
-_RETRY_S = 30.0
+
+Fetch = Callable[[], "tuple[AccessKey, float]"]
+"""Gives the key pair and when it expires, in seconds since the epoch.
+
+Raises ``AuthenticationError``, ``ServiceUnavailable`` or ``InvalidResponse``.
+"""
 
 
-class Agency:
-    """The key pair that the machine has now. May be used by many threads; one of them fetches.
+def find_agency(send: Send, environ: Mapping[str, str]) -> Fetch:
+    """How to fetch the machine's or the pod's key pair.
 
-    A pair is fetched afresh five minutes before its end (a short-lived one in the last quarter of
-    its life); where that fails, the old one serves until its end. ``now`` is seconds since the
-    epoch. Raises ``ConfigurationError`` for a bad address.
+    Raises ``ConfigurationError`` for a bad address.
     """
-
-    def __init__(
-        self, send: Send, environ: Mapping[str, str], *, now: Callable[[], float] = time.time
-    ) -> None:
-        self._now = now
-        self._key: AccessKey | None = None
-        self._ends_s = 0.0
-        self._renew_s = 0.0
-        self._fetch = _pod(send, environ) or _metadata(send, environ)
-        self._shared = SingleFlight(self._current, what="the metadata service")
-
-    def key(self) -> "AccessKey":
-        """The key pair, fetched where there is none or its end is near.
-
-        Raises ``AuthenticationError``, ``ServiceUnavailable`` or ``InvalidResponse``.
-        """
-        return self._shared()
-
-    def forget(self) -> None:
-        """Have the next key pair fetched, whatever is left of this one: it was refused."""
-        self._key = None
-
-    def _current(self) -> "AccessKey":
-        now = self._now()
-        key = self._key
-        if key is not None and now < self._renew_s:
-            return key
-        try:
-            key, self._ends_s = self._fetch()
-        except DlftaskError:
-            if key is None or now >= self._ends_s:
-                raise
-            self._renew_s = now + _RETRY_S
-        else:
-            self._renew_s = self._ends_s - min(_RENEW_BEFORE_S, (self._ends_s - now) / 4)
-        self._key = key
-        return key
+    return _pod(send, environ) or _metadata(send, environ)
 
 
-_Fetch = Callable[[], "tuple[AccessKey, float]"]
-
-
-def _metadata(send: Send, environ: Mapping[str, str]) -> _Fetch:
+def _metadata(send: Send, environ: Mapping[str, str]) -> Fetch:
     variable = "DLFTASK_METADATA_ENDPOINT"
     endpoint = _near(environ.get(variable) or _METADATA_ENDPOINT, variable)
 
@@ -90,7 +51,7 @@ def _metadata(send: Send, environ: Mapping[str, str]) -> _Fetch:
             {"X-Metadata-Token-Ttl-Seconds": "21600"},
         )
         headers = {}
-        # These say that the machine's metadata service does without tokens.
+        # These say that the machine's metadata service uses no tokens.
         if token.status not in (404, 405, 503):
             _check(token)
             headers = {"X-Metadata-Token": _text(token)}
@@ -100,7 +61,7 @@ def _metadata(send: Send, environ: Mapping[str, str]) -> _Fetch:
     return fetch
 
 
-def _pod(send: Send, environ: Mapping[str, str]) -> _Fetch | None:
+def _pod(send: Send, environ: Mapping[str, str]) -> Fetch | None:
     uri, token_file = environ.get(_POD_URI), environ.get(_POD_TOKEN_FILE)
     if not uri:
         return None
@@ -117,7 +78,7 @@ def _pod(send: Send, environ: Mapping[str, str]) -> _Fetch | None:
 
 
 def _near(url: str, what: str) -> str:
-    """The URL, checked: secrets cross in plain text only what does not leave the machine's link."""
+    """The URL, checked: secrets are sent in plain text only on the machine's own link."""
     checked = check_endpoint(url, what=what, insecure=True)
     host = urlsplit(checked).hostname or ""
     if checked.startswith("https:") or is_loopback(host):
@@ -140,9 +101,10 @@ def _ask(
     try:
         return send(method, url, headers=headers, body=body, direct=True)
     except DlftaskError as error:
-        error.message = f"the metadata service: {error.message}"
-        error.hint = "--auth agency is for machines and pods of the cloud; else use another --auth"
-        raise
+        raise error.with_context(
+            "the metadata service",
+            hint="--auth agency is for machines and pods of the cloud; else use another --auth",
+        ) from None
 
 
 def _check(reply: Response) -> None:
@@ -209,7 +171,7 @@ def _seconds(reply: Response, moment: object) -> float:
 
 def _invalid(reply: Response, reason: str) -> InvalidResponse:
     return InvalidResponse(
-        f"the metadata service gave an answer that makes no sense: {reason}",
+        f"the metadata service gave an invalid response: {reason}",
         http_status=reply.status,
         request_id=reply.headers.get("X-Request-Id"),
     )

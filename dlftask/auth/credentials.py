@@ -1,25 +1,27 @@
-"""Where a secret comes from, in the order of the contract, and how it is had afresh.
+"""Where a credential comes from, in the order of the contract, and how it is refreshed.
 
 The first source that holds a credential is taken, and in one source a token before a key pair:
 
 1. ``--token-file``
 2. ``DLFTASK_TOKEN``, then ``DLFTASK_TOKEN_FILE``
-3. the profile: ``token``, ``token_file``, then ``ak`` and ``sk``
+3. the profile: ``token``, ``token_file``, ``token_command``, then ``ak`` and ``sk``
 4. ``HUAWEICLOUD_SDK_AK`` and ``_SK``
 5. ``HW_AUTH_TOKEN``, then ``HW_ACCESS_KEY`` and ``HW_SECRET_KEY``
 6. the vendor SDK's credentials file
 """
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dlftask.api.responses import Send
+from dlftask.api.single_flight import SingleFlight
 from dlftask.auth.tokens import checked, read_token_file
-from dlftask.errors import ConfigurationError
-from dlftask.files import expanded
+from dlftask.errors import AuthenticationError, ConfigurationError, DlftaskError
+from dlftask.files import can_exist, expanded, is_regular, read_file
 from dlftask.profiles import Profile, others_can_read, read_table
 
 if TYPE_CHECKING:
@@ -27,8 +29,17 @@ if TYPE_CHECKING:
 
     from dlftask.auth.signing import AccessKey
 
+    Secret = AccessKey | str
+
 _SDK_FILE = "HUAWEICLOUD_SDK_CREDENTIALS_FILE"
-# The variables of one source, by the part of a credential that each holds.
+_LARGEST_SDK_FILE = 1024 * 1024
+_REFRESH_BEFORE_S = 300.0
+_RETRY_S = 30.0
+_REFUSAL_COUNTS_S = 10.0
+"""A source that refused is not asked again by each of a thousand tasks."""
+_MOMENT_S = 0.5
+"""How long a file that is being rewritten is given."""
+# The variables of a source, by the key of a profile that means the same.
 _DLFTASK = {"token": "DLFTASK_TOKEN", "token_file": "DLFTASK_TOKEN_FILE"}
 _SDK = {
     "ak": "HUAWEICLOUD_SDK_AK",
@@ -43,41 +54,67 @@ _HW = {
 }
 
 
-class Credentials:
-    """What proves who asks, now. May be used by many threads at once.
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A credential's labels, and a function that reads it now.
 
-    ``source`` says where it comes from, for messages; ``get`` gives the token or key pair that is
-    valid now; ``forget`` has it read or fetched afresh, and is ``None`` where that cannot be.
+    ``read`` gives the secret and when it expires, in seconds since the epoch. ``reload`` gives the
+    source as it is now, and is ``None`` where it cannot be read again; ``file`` is what that reads.
+    ``lazy`` ones are read only once a credential is needed: they can take long. ``close`` ends a
+    reading.
+    """
+
+    name: str
+    kind: str
+    read: "Callable[[], tuple[Secret, float]]" = field(repr=False)
+    file: Path | None = None
+    reload: "Callable[[], Source | None] | None" = field(default=None, repr=False)
+    lazy: bool = False
+    close: Callable[[], None] = lambda: None
+
+
+class Credentials:
+    """The credential of one source, as it is now. May be used by many threads; one of them reads.
+
+    One that expires is read again five minutes before (a short-lived one in the last quarter of
+    its life); where that fails, the old one serves to its end.
     """
 
     def __init__(
         self,
-        get: "Callable[[], AccessKey | str]",
+        source: Source,
         *,
-        source: str,
-        forget: Callable[[], None] | None = None,
         warnings: tuple[str, ...] = (),
+        now: Callable[[], float] = time.time,
     ) -> None:
-        self.source = source
+        self.source = source.name
+        self.kind = source.kind
         self.warnings = warnings
-        self._get = get
-        self._forget = forget
+        self.close = source.close
+        self._source = source
+        self._now = now
+        self._secret: Secret | None = None
+        self._refused: Secret | None = None
+        self._expires_s = self._refresh_s = 0.0
+        self._failure: AuthenticationError | None = None
+        self._failed_s = 0.0
+        self._current = SingleFlight(self._load, what=source.name, timeout_s=float("inf"))
         self._lock = threading.Lock()
-        self._secret: AccessKey | str | None = None
         self._auths: dict[str | None, AuthBase] = {}
+        self._auths_secret: Secret | None = None
 
     def auth(self, project_id: str | None) -> "AuthBase":
         """What a request is sent with; the same object until the credentials change.
 
-        Raises ``AuthenticationError``, ``ServiceUnavailable`` or ``InvalidResponse`` where a
-        machine's own identity could not be fetched.
+        Raises ``ConfigurationError`` where a file is bad; ``AuthenticationError``,
+        ``ServiceUnavailable`` or ``InvalidResponse`` where a command or a metadata service failed.
         """
         from dlftask.auth.signing import AccessKeyAuth, TokenAuth
 
-        secret = self._get()
+        secret = self._current()
         with self._lock:
-            if secret is not self._secret:
-                self._secret = secret
+            if secret is not self._auths_secret:
+                self._auths_secret = secret
                 self._auths = {}
             if project_id not in self._auths:
                 self._auths[project_id] = (
@@ -87,20 +124,58 @@ class Credentials:
                 )
             return self._auths[project_id]
 
-    def renew(self, refused: "AuthBase") -> bool:
-        """After a 401: whether to ask again, with what ``auth`` gives then.
+    def load(self) -> None:
+        """Read the credential, unless it was read. Raises as ``auth`` does."""
+        self._current()
 
-        Of many threads that were refused with the same credentials, one reads them afresh. A file
-        that cannot be read at this moment may be in the middle of being written: the old
-        credentials are then tried once more, and a second refusal ends it.
+    def refresh(self, refused: "AuthBase") -> bool:
+        """After a 401: whether to send the request again, with what ``auth`` gives then.
+
+        Of many threads that were refused with the same credential, one reads it again. Where the
+        file is bad at that moment, the old credential is sent once more.
         """
-        if self._forget is None:
+        if self._source.reload is None:
             return False
         with self._lock:
             if any(refused is auth for auth in self._auths.values()):
-                self._forget()
+                self._refused, self._secret = self._auths_secret, None
                 self._auths = {}
-            return True
+        return True
+
+    def _load(self) -> "Secret":
+        now_s = self._now()
+        current = self._secret  # a refusal may take it away at any moment
+        if current is not None and now_s < self._refresh_s:
+            return current
+        if self._failure is not None and 0 <= now_s - self._failed_s < _REFUSAL_COUNTS_S:
+            raise self._failure
+        try:
+            secret, self._expires_s = self._read()
+        except DlftaskError as error:
+            if current is not None and now_s < self._expires_s:
+                self._refresh_s = now_s + _RETRY_S
+                return current
+            if isinstance(error, AuthenticationError):
+                self._failure, self._failed_s = error, now_s
+            raise
+        left_s = self._expires_s - now_s
+        self._refresh_s = self._expires_s - min(_REFRESH_BEFORE_S, left_s / 4)
+        self._secret, self._refused, self._failure = secret, None, None
+        return secret
+
+    def _read(self) -> "tuple[Secret, float]":
+        source, refused = self._source, self._refused
+        if refused is None or source.reload is None or source.file is None:
+            return source.read()
+        for pause_s in (0.0, _MOMENT_S):
+            time.sleep(pause_s)
+            try:
+                found = source.reload()
+                if found is not None and (reading := found.read())[0] != refused:
+                    return reading
+            except ConfigurationError:
+                continue
+        return refused, float("inf")
 
 
 def find_credentials(
@@ -118,20 +193,18 @@ def find_credentials(
     ``ConfigurationError`` where nothing is found, a pair is half, or a file is bad.
     """
     if method == "agency":
-        from dlftask.auth.agency import Agency
-
-        agency = Agency(send, environ)
-        return Credentials(agency.key, source="the machine's agency", forget=agency.forget)
-    for load in _sources(token_file, environ, profile, home):
-        found = _found(load(_FIRST), method)
-        if found is not None:
-            # The profile's own warnings were given when it was read.
-            warning = (
-                others_can_read(found.file)
-                if found.file is not None and found.file != profile.path
-                else None
-            )
-            return _credentials(found, load, method, (warning,) if warning else ())
+        return Credentials(_agency(send, environ))
+    for place in _places(token_file, environ, profile, home):
+        source = _source(place, method)
+        if source is None:
+            continue
+        # The profile's own warning was given when it was read.
+        warned = source.file is None or source.file == profile.path
+        warning = None if warned or source.file is None else others_can_read(source.file)
+        credentials = Credentials(source, warnings=(warning,) if warning else ())
+        if not source.lazy:
+            credentials.load()
+        return credentials
     what = {"token": "no token", "aksk": "no key pair"}.get(method, "no credentials")
     raise ConfigurationError(
         what,
@@ -146,16 +219,20 @@ def read_sdk_file(environ: Mapping[str, str], home: Path) -> Mapping[str, str]:
     Raises ``ConfigurationError`` for a file that is not valid, or was named but is not there.
     """
     path = _sdk_file(environ, home)
+    named = bool(environ.get(_SDK_FILE))
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (FileNotFoundError, NotADirectoryError):
-        if environ.get(_SDK_FILE):
-            raise ConfigurationError(f"{_SDK_FILE}: {path}: no such file") from None
-        return {}
+        if not is_regular(path):
+            raise ConfigurationError(f"{path}: not a regular file")
+        text = read_file(path, limit=_LARGEST_SDK_FILE).decode("utf-8-sig")
     except UnicodeDecodeError:
         raise ConfigurationError(f"{path}: not a text in UTF-8") from None
     except (OSError, ValueError) as error:
-        raise ConfigurationError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
+        missing = isinstance(error, FileNotFoundError | NotADirectoryError)
+        if not named and (missing or not can_exist(path)):
+            return {}
+        prefix = f"{_SDK_FILE}: " if named else ""
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigurationError(f"{prefix}{path}: {reason}") from None
     import configparser
 
     parser = configparser.ConfigParser(interpolation=None)
@@ -169,68 +246,54 @@ def read_sdk_file(environ: Mapping[str, str], home: Path) -> Mapping[str, str]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Source:
-    """One source as it is now; ``names`` are what its user calls the parts, ``values`` by part."""
+class _Place:
+    """Keys and values that count as one source.
+
+    ``names`` are what a user calls the keys; ``read`` gives the values as they are now, and is
+    ``None`` where those that were read stay.
+    """
 
     name: str
     names: Mapping[str, str]
-    values: Mapping[str, str] = field(repr=False)
+    values: Mapping[str, object] = field(repr=False)
     file: Path | None = None
+    read: Callable[[], Mapping[str, object]] | None = None
 
-    def value(self, part: str) -> str | None:
-        text = self.values.get(part, "").strip()
-        return checked(text, self.names[part]) if text else None
-
-
-@dataclass(frozen=True, slots=True)
-class _Found:
-    secret: "AccessKey | str" = field(repr=False)
-    name: str
-    file: Path | None
+    def text(self, key: str) -> str | None:
+        """A value, where the place has it. Raises ``ConfigurationError`` for one like no secret."""
+        value = self.values.get(key)
+        text = value.strip() if key in self.names and isinstance(value, str) else ""
+        return checked(text, self.names[key]) if text else None
 
 
-_Load = Callable[[bool], _Source]
-"""Reads a source; whether for the first time or ``_AGAIN`` matters to a profile, read already."""
-_FIRST, _AGAIN = False, True
-
-
-def _sources(
+def _places(
     token_file: Path | None, environ: Mapping[str, str], profile: Profile, home: Path
-) -> Iterator[_Load]:
-    """Ways to read each source, in the order of precedence."""
+) -> Iterator[_Place]:
+    """Each source, in the order of precedence."""
     if token_file is not None:
-        yield lambda _again: _Source(
-            "--token-file", {"token_file": "--token-file"}, {"token_file": str(token_file)}
-        )
-    yield lambda _again: _variables(environ, _DLFTASK)
+        option = "--token-file"
+        yield _Place(option, {"token_file": option}, {"token_file": str(token_file)})
+    yield _variables(environ, _DLFTASK)
     if profile.path is not None:
-        path, name = profile.path, profile.name
-        yield lambda again: _table(path, name, read_table(path, name) if again else profile.values)
-    yield lambda _again: _variables(environ, _SDK)
-    yield lambda _again: _variables(environ, _HW)
-    yield lambda _again: _ini(environ, home)
-
-
-def _variables(environ: Mapping[str, str], names: Mapping[str, str]) -> _Source:
-    values = {part: environ.get(name, "") for part, name in names.items()}
-    return _Source("the environment", names, values)
-
-
-def _table(path: Path, name: str, values: Mapping[str, object]) -> _Source:
-    where = f"table {name!r} of {path}"
-    texts = {key: value for key, value in values.items() if isinstance(value, str)}
-    parts = ("token", "token_file", "ak", "sk", "security_token")
-    return _Source(
-        f"profile {name!r} of {path}", {part: f"{part} in {where}" for part in parts}, texts, path
-    )
-
-
-def _ini(environ: Mapping[str, str], home: Path) -> _Source:
+        path, table = profile.path, profile.name
+        names = {
+            key: f"{key} in table {table!r} of {path}"
+            for key in ("token", "token_file", "token_command", "ak", "sk", "security_token")
+        }
+        reads = (lambda: read_table(path, table)) if is_regular(path) else None
+        yield _Place(f"profile {table!r} of {path}", names, profile.values, path, reads)
+    yield _variables(environ, _SDK)
+    yield _variables(environ, _HW)
     path = _sdk_file(environ, home)
-    parts = ("ak", "sk", "security_token")
-    return _Source(
-        str(path), {part: f"{part} in {path}" for part in parts}, read_sdk_file(environ, home), path
-    )
+    names = {key: f"{key} in {path}" for key in ("ak", "sk", "security_token")}
+    values = read_sdk_file(environ, home)
+    yield _Place(str(path), names, values, path, lambda: read_sdk_file(environ, home))
+
+
+def _variables(environ: Mapping[str, str], names: Mapping[str, str]) -> _Place:
+    values = {key: environ.get(name, "") for key, name in names.items()}
+    pair = f"{names['ak']} and {names['sk']}" if "ak" in names else ""
+    return _Place(pair, names, values)
 
 
 def _sdk_file(environ: Mapping[str, str], home: Path) -> Path:
@@ -238,50 +301,83 @@ def _sdk_file(environ: Mapping[str, str], home: Path) -> Path:
     return _expanded(named, _SDK_FILE) if named else home / ".huaweicloud" / "credentials"
 
 
-def _found(source: _Source, method: str) -> _Found | None:
-    """What a source holds of the kinds that ``method`` allows: a token before a key pair."""
+def _source(place: _Place, method: str) -> Source | None:
+    """The credential that a place holds of the kinds that ``method`` allows: a token first."""
+
+    def reload() -> Source | None:
+        values = place.values if place.read is None else place.read()
+        return _source(replace(place, values=values), method)
+
+    again = None if place.read is None else reload
     if method != "aksk":
-        if "token" in source.names and (token := source.value("token")):
-            return _Found(token, source.names["token"], source.file)
-        if "token_file" in source.names and source.values.get("token_file"):
-            path = _expanded(source.values["token_file"], source.names["token_file"])
-            return _Found(read_token_file(path), f"token file {path}", path)
-    if method != "token" and "ak" in source.names:
-        key = _key_pair(source)
-        if key is not None:
-            return _Found(key, f"{source.names['ak']} and {source.names['sk']}", source.file)
-    return None
+        token = place.text("token")
+        if token:
+            name = place.name if place.file else place.names["token"]
+            return Source(name, "token", lambda: (token, float("inf")), place.file, again)
+        if place.values.get("token_file"):
+            return _token_file(place, reload)
+        if place.values.get("token_command") is not None:
+            return _token_command(place)
+    key = None if method == "token" else _key_pair(place)
+    if key is None:
+        return None
+    return Source(place.name, "key pair", lambda: (key, float("inf")), place.file, again)
 
 
-def _key_pair(source: _Source) -> "AccessKey | None":
-    access_key, secret_key = source.value("ak"), source.value("sk")
+def _token_file(place: _Place, reload: Callable[[], Source | None]) -> Source:
+    path = _expanded(str(place.values["token_file"]), place.names["token_file"])
+    # What a pipe gave is gone: it is read once, and when needed, for its writer may take long.
+    regular = is_regular(path)
+    return Source(
+        f"token file {path}",
+        "token",
+        lambda: (read_token_file(path), float("inf")),
+        path,
+        reload if regular else None,
+        lazy=not regular,
+    )
+
+
+def _token_command(place: _Place) -> Source:
+    words = place.values["token_command"]
+    if not (isinstance(words, list) and words and all(isinstance(word, str) for word in words)):
+        raise ConfigurationError(f"{place.names['token_command']} is not an array of strings")
+    from dlftask.auth.token_command import TokenCommand
+
+    name = f"token_command of {place.name}"
+    command = TokenCommand(words, name)
+    source = Source(
+        name,
+        "token",
+        lambda: (command.run(), float("inf")),
+        reload=lambda: source,
+        lazy=True,
+        close=command.close,
+    )
+    return source
+
+
+def _agency(send: Send, environ: Mapping[str, str]) -> Source:
+    from dlftask.auth.agency import find_agency
+
+    fetch = find_agency(send, environ)
+    source = Source("the machine's agency", "key pair", fetch, reload=lambda: source, lazy=True)
+    return source
+
+
+def _key_pair(place: _Place) -> "AccessKey | None":
+    access_key, secret_key = place.text("ak"), place.text("sk")
     if access_key is None and secret_key is None:
         return None
     if access_key is None or secret_key is None:
         there, missing = ("sk", "ak") if access_key is None else ("ak", "sk")
         raise ConfigurationError(
-            f"half a key pair: {source.names[there]} is set, but {source.names[missing]} is not",
-            hint=f"set {source.names[missing]}, or remove {source.names[there]}",
+            f"half a key pair: {place.names[there]} is set, but {place.names[missing]} is not",
+            hint=f"set {place.names[missing]}, or remove {place.names[there]}",
         )
     from dlftask.auth.signing import AccessKey
 
-    return AccessKey(access_key, secret_key, source.value("security_token"))
-
-
-def _credentials(found: _Found, load: _Load, method: str, warnings: tuple[str, ...]) -> Credentials:
-    if found.file is None:
-        return Credentials(lambda: found.secret, source=found.name)
-    held = [found.secret]
-
-    def read_again() -> None:
-        try:
-            fresh = _found(load(_AGAIN), method)
-        except ConfigurationError:
-            return
-        if fresh is not None:
-            held[0] = fresh.secret
-
-    return Credentials(lambda: held[0], source=found.name, forget=read_again, warnings=warnings)
+    return AccessKey(access_key, secret_key, place.text("security_token"))
 
 
 def _expanded(text: str, what: str) -> Path:

@@ -1,9 +1,8 @@
-"""What proves to the service who asks: a token, or a signature with a key pair.
+"""Authentication of a request: a token, or a signature with a key pair.
 
 ``SDK-HMAC-SHA256`` signs what is really sent: the prepared request's path, query, body and
-headers, byte for byte. All its headers are signed but those that the way to the service may
-change or that the HTTP library adds by itself; the vendor's SDK signs its ``User-Agent`` too,
-which proxies are known to rewrite.
+headers, byte for byte. Headers that a proxy may change, or that the HTTP library adds by itself,
+are not signed: the vendor's SDK signs its ``User-Agent`` too, which proxies are known to rewrite.
 """
 
 import hashlib
@@ -100,7 +99,7 @@ class AccessKeyAuth(AuthBase):
         return r
 
 
-def canonical_request(  # noqa: PLR0917 - the parts, in the order in which they are joined
+def canonical_request(  # noqa: PLR0917 - in the order in which they are joined
     method: str,
     path: str,
     query: str,
@@ -108,11 +107,11 @@ def canonical_request(  # noqa: PLR0917 - the parts, in the order in which they 
     signed: Iterable[str],
     body: bytes,
 ) -> str:
-    """The one text that a request is signed as, whoever wrote it down.
+    """The canonical form of a request, which is what gets signed.
 
     ``path`` and ``query`` are as sent; ``headers`` have names in lower case, and ``signed`` those
     to sign, in order (one that is missing counts as empty). ``X-Sdk-Content-Sha256``, where it is
-    signed, stands for the body's hash, as the vendor's SDK has it.
+    signed, replaces the body's hash, as in the vendor's SDK.
     """
     names = list(signed)
     content_hash = hashlib.sha256(body).hexdigest()

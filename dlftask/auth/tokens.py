@@ -1,30 +1,21 @@
-"""Secrets as text: from a file, and fit for a header."""
+"""Tokens as text: from a file, and fit for a header."""
 
 from pathlib import Path
 
 from dlftask.errors import ConfigurationError
+from dlftask.files import read_file
 
-_LARGEST_FILE = 64 * 1024
+LARGEST_TOKEN = 64 * 1024
 
 
 def read_token_file(path: Path) -> str:
     """The token that a file holds, without white space around it. Raises ``ConfigurationError``."""
+    what = f"token file {path}"
     try:
-        with path.open("rb") as file:
-            data = file.read(_LARGEST_FILE + 1)
+        data = read_file(path, limit=LARGEST_TOKEN)
     except (OSError, ValueError) as error:
-        raise ConfigurationError(
-            f"token file {path}: {getattr(error, 'strerror', None) or error}"
-        ) from None
-    if len(data) > _LARGEST_FILE:
-        raise ConfigurationError(f"token file {path}: larger than 64 KiB, which no token is")
-    try:
-        text = data.decode("utf-8-sig").strip()
-    except UnicodeDecodeError:
-        raise ConfigurationError(f"token file {path}: not a text") from None
-    if not text:
-        raise ConfigurationError(f"token file {path}: empty")
-    return checked(text, f"token file {path}")
+        raise ConfigurationError(f"{what}: {getattr(error, 'strerror', None) or error}") from None
+    return read_token(data, what)
 
 
 def checked(text: str, what: str) -> str:
@@ -34,3 +25,14 @@ def checked(text: str, what: str) -> str:
             f"{what}: holds a character that no credential has, such as a line break"
         )
     return text
+
+
+def read_token(data: bytes, what: str) -> str:
+    """The token in a file's or a command's output. Raises ``ConfigurationError``."""
+    try:
+        text = data.decode("utf-8-sig").strip()
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"{what}: not a text") from None
+    if not text:
+        raise ConfigurationError(f"{what}: empty")
+    return checked(text, what)

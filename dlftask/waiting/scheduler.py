@@ -1,13 +1,12 @@
-"""When to ask again, for one task or a thousand.
+"""When to poll which task, for one task or a thousand.
 
 The rules are the contract's section "Waiting". Nothing here knows threads, sockets or the time of
-day: a pool asks, and its clock is the only one.
+day: a pool fetches, and its clock is the only one.
 """
 
 import heapq
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from copy import copy
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import count
 from typing import NamedTuple, Protocol
 
@@ -20,115 +19,171 @@ from dlftask.errors import (
     WaitTimeout,
 )
 from dlftask.task import Task
-from dlftask.waiting.snapshot import Snapshot
+from dlftask.waiting.policy import WaitPolicy
+from dlftask.waiting.snapshot import Snapshot, holds_failure
 
 RETRY_PAUSES_S = (0.5, 1.5)
-"""Before the first good answer: the longest pause before each retry."""
+"""Before the first valid response: the longest pause before each retry."""
 LONGEST_FIRST_RETRY_AFTER_S = 10.0
-"""Before the first good answer: the longest ``Retry-After`` that is obeyed."""
+"""Before the first valid response: the longest ``Retry-After`` that is obeyed."""
+_LOOK_S = 0.5
+"""While a request is in flight, the clock is looked at this often; a look that comes later than
+that again means that the process was stopped, or the machine slept."""
 
 
 class Answer(NamedTuple):
-    """What came of one question: a task, or why there is none. ``asked_s`` is the pool's time."""
+    """What one request gave: a task, or why there is none. ``asked_s`` is the pool's time."""
 
     task_id: str
     asked_s: float
     outcome: Task | DlftaskError
 
 
-class Asking(Protocol):
-    """Who asks: a ``WorkerPool``, or a test's own with a clock that does as it is told."""
+class Pool(Protocol):
+    """Fetches tasks: a ``WorkerPool``, or a test's own with a clock under its control."""
 
     @property
     def free(self) -> int:
-        """How many more questions may be started now."""
+        """How many more requests may be started now."""
 
     def now(self) -> float:
         """The clock, in seconds."""
 
     def start(self, task_id: str) -> None:
-        """Ask for a task that is not being asked for."""
+        """Request a task that no request is in flight for."""
 
     def drop(self, task_id: str) -> None:
-        """No longer care for a question's answer, if it is under way."""
+        """Ignore the request in flight for a task, if there is one."""
 
     def answers(self, until_s: float) -> list[Answer]:
         """Wait for answers until a moment of the clock at the latest."""
 
 
-class WaitPolicy(NamedTuple):
-    """How long to wait and how often to ask, in seconds.
-
-    Without ``wait`` each task is asked for once. ``interval_s`` ``None`` is ``auto``;
-    ``timeout_s`` counts from ``began_s``, a moment of the pool's clock; ``None`` is for ever.
-    """
-
-    wait: bool
-    interval_s: float | None = None
-    max_outage_s: float = 300.0
-    timeout_s: float | None = None
-    began_s: float = 0.0
-
-    @property
-    def until_s(self) -> float:
-        """When the wait ends, whatever has become of its tasks."""
-        return float("inf") if self.timeout_s is None else self.began_s + self.timeout_s
-
-    def pause_s(self, waited_s: float) -> float:
-        """The pause before the next question, for a task that was waited for so long."""
-        if self.interval_s is not None:
-            return self.interval_s
-        return min(max(waited_s / 20, 1.0), 15.0)
-
-
 def full_jitter(most_s: float) -> float:
-    """A pause anywhere up to the longest, so that many clients do not come back together."""
+    """A random pause up to the longest, so that many clients do not come back together."""
     return random.uniform(0.0, most_s)  # noqa: S311 - spreads load, keeps no secret
 
 
 def poll(
     task_ids: Sequence[str],
-    pool: Asking,
+    pool: Pool,
     policy: WaitPolicy,
     *,
     note: Callable[[str], None] = lambda _: None,
     tick_s: float = 60.0,
     jitter: Callable[[float], float] = full_jitter,
 ) -> Iterator[list[Snapshot]]:
-    """Ask until every task is settled; give those that changed, at least every ``tick_s`` seconds.
+    """Poll until every task is settled; yield those that changed, at least every ``tick_s``.
 
     ``note`` gets a line when an outage begins and one when it is over, for all tasks together.
-    Raises what is about the run and not about a task: ``ConfigurationError``.
+    Raises ``ConfigurationError``, which concerns the run and not one task.
     """
-    waits = {task_id: _Wait(task_id, policy, pool.now(), jitter) for task_id in task_ids}
-    queue = _Queue(waits.values())
-    outages = _Outages(note, policy.max_outage_s)
-    unsettled = len(waits)
-    while unsettled:
-        while pool.free and queue.next_s <= pool.now():
-            wait = queue.pop()
-            outages.may_begin(wait, pool.now())
-            pool.start(wait.task_id)
-        next_s = queue.next_s if pool.free else float("inf")
-        moments = (pool.now() + tick_s, next_s, outages.next_limit_s, policy.until_s)
-        changed: dict[str, _Wait] = {}
-        for answer in pool.answers(min(moments)):
-            wait = waits[answer.task_id]
-            if wait.take(answer, pool.now()):
-                changed[wait.task_id] = wait
+    run = _Run(task_ids, pool, policy, note, jitter)
+    while True:
+        run.start_due()
+        until_s = run.next_look_s(tick_s)
+        yield run.take_changed()
+        if not run.unsettled:
+            return
+        run.update(pool.answers(until_s), until_s)
+
+
+class _Run:
+    """The waits for all tasks."""
+
+    def __init__(
+        self,
+        task_ids: Sequence[str],
+        pool: Pool,
+        policy: WaitPolicy,
+        note: Callable[[str], None],
+        jitter: Callable[[float], float],
+    ) -> None:
+        self._pool = pool
+        self._policy = policy
+        waits = [_Wait(task_id, policy, pool.now(), jitter) for task_id in task_ids]
+        self._queue = _Queue(waits)
+        self._notes = _OutageNotes(note, policy.max_outage_s)
+        self._doubtful: dict[str, _Wait] = {}  # requested since their last valid response
+        self._changed: dict[str, _Wait] = {}
+        self.unsettled = {wait.task_id: wait for wait in waits}
+
+    def start_due(self) -> None:
+        """Start the requests that are due, as far as the pool is free."""
+        while self._pool.free and self._queue.next_s <= (now_s := self._pool.now()):
+            wait = self._queue.pop()
+            wait.begin_request(now_s)
+            if wait.outage_since is not None:
+                self._doubtful[wait.task_id] = wait
+            self._pool.start(wait.task_id)
+
+    def next_look_s(self, tick_s: float) -> float:
+        """When something is due even if no answer comes."""
+        now_s = self._pool.now()
+        moments = [now_s + tick_s, self._policy.until_s]
+        if self._pool.free:
+            moments.append(self._queue.next_s)
+        if self._doubtful:
+            moments += [now_s + _LOOK_S, min(wait.limit_s for wait in self._doubtful.values())]
+        return min(moments)
+
+    def take_changed(self) -> list[Snapshot]:
+        """The tasks that changed since the last call."""
+        changed, self._changed = self._changed, {}
+        return [wait.snapshot() for wait in changed.values()]
+
+    def update(self, answers: Iterable[Answer], until_s: float) -> None:
+        """Process answers and the time that has passed; ``until_s`` is when to be back from it."""
+        now_s = self._pool.now()
+        if now_s > until_s + _LOOK_S:
+            self._wake(now_s)
+        failed = False
+        for answer in answers:
+            wait = self.unsettled.get(answer.task_id)
+            if wait is None:
+                continue
+            if wait.update(answer, now_s):
+                self._changed[wait.task_id] = wait
             if not wait.settled:
-                queue.push(wait)
-            outages.follow(wait, pool.now())
-        for wait in _out_of_time(waits, policy, outages, pool.now()):
-            changed[wait.task_id] = wait
-            pool.drop(wait.task_id)
-            outages.follow(wait, pool.now())
-        unsettled -= sum(wait.settled for wait in changed.values())
-        yield [wait.snapshot() for wait in changed.values()]
+                self._queue.push(wait)
+            failed = failed or (isinstance(answer.outcome, Task) and wait.failed)
+            self._follow(wait, now_s)
+        if failed and self._policy.fail_fast:
+            self._end(self.unsettled.values(), _Wait.fail_fast, now_s)
+        late = [wait for wait in self._doubtful.values() if wait.limit_s <= now_s]
+        self._end(late, _Wait.give_up, now_s)
+        if now_s >= self._policy.until_s:
+            self._end(self.unsettled.values(), _Wait.time_out, now_s)
+
+    def _wake(self, now_s: float) -> None:
+        """After a stop, an outage has its full time again, so that a request shows what is true."""
+        for wait in self._doubtful.values():
+            wait.restart_outage(now_s)
+            if not wait.in_flight:
+                self._queue.push(wait)
+        self._notes.restart(now_s)
+
+    def _end(self, waits: Iterable["_Wait"], how: Callable[["_Wait"], None], now_s: float) -> None:
+        for wait in list(waits):
+            how(wait)
+            self._pool.drop(wait.task_id)
+            self._changed[wait.task_id] = wait
+            self._follow(wait, now_s)
+
+    def _follow(self, wait: "_Wait", now_s: float) -> None:
+        if wait.settled:
+            self.unsettled.pop(wait.task_id, None)
+        if wait.settled or wait.outage_since is None:
+            self._doubtful.pop(wait.task_id, None)
+        self._notes.follow(wait, now_s)
 
 
 class _Wait:
-    """The wait for one task."""
+    """The wait for one task.
+
+    ``outage_since`` is when its first request without a valid response began: while that is in
+    flight an outage is only possible, and ``outage`` is ``None``.
+    """
 
     def __init__(
         self,
@@ -139,98 +194,135 @@ class _Wait:
     ) -> None:
         self.task_id = task_id
         self.due_s = now_s
+        self.in_flight = False
         self.settled = False
         self.outage: DlftaskError | None = None
-        self.outage_began_s = 0.0
-        self._patience = policy
+        self.outage_since: float | None = None
+        self._policy = policy
         self._jitter = jitter
         self._began_s = now_s
+        self._woke_s = now_s
+        self._not_before_s = now_s
         self._failures = 0
+        self._failed_fast = False
         self._task: Task | None = None
         self._error: DlftaskError | None = None
 
     @property
-    def answered(self) -> bool:
-        """Whether there was a good answer: from then on a fault is a poll without news."""
-        return self._task is not None
+    def limit_s(self) -> float:
+        """When the outage becomes too long."""
+        since = float("inf") if self.outage_since is None else self.outage_since
+        return since + self._policy.max_outage_s
+
+    @property
+    def failed(self) -> bool:
+        """Whether the task or one of its subtasks failed."""
+        return self._task is not None and holds_failure(self._task, strict=self._policy.strict)
 
     def snapshot(self) -> Snapshot:
-        return Snapshot(self.task_id, self._task, self._error, self.outage, self.settled)
+        return Snapshot(
+            self.task_id,
+            self._task,
+            self._error,
+            self.outage,
+            self.settled,
+            outage_since=self.outage_since if self.outage else None,
+            failed_fast=self._failed_fast,
+        )
 
-    def take(self, answer: Answer, now_s: float) -> bool:
-        """Take an answer; whether it changed anything that a user would want to see."""
+    def begin_request(self, now_s: float) -> None:
+        """A request begins: if it fails, the outage began now."""
+        self.in_flight = True
+        if self._task is not None and self.outage_since is None:
+            self.outage_since = now_s
+
+    def update(self, answer: Answer, now_s: float) -> bool:
+        """Process an answer; whether it changed anything that a user would want to see."""
+        self.in_flight = False
         if isinstance(answer.outcome, ConfigurationError):
             raise answer.outcome
         before = (self._task, self.outage, self.settled)
         if isinstance(answer.outcome, Task):
-            self._news(answer.outcome, now_s)
+            self._succeed(answer.outcome, now_s)
         elif self._task is None:
-            self._no_first_news(answer.outcome, now_s)
+            self._retry_first(answer.outcome, now_s)
         else:
-            self._no_news(answer.outcome, now_s)
+            self._retry(answer.outcome, answer.asked_s, now_s)
         return before != (self._task, self.outage, self.settled)
 
+    def restart_outage(self, now_s: float) -> None:
+        """The process was stopped until now: that time is no outage."""
+        self._woke_s = self.outage_since = now_s
+        self._hasten(now_s)
+
     def end(self, error: DlftaskError) -> None:
-        """Nothing more is asked: this is why."""
+        """Poll no more, for this reason."""
         self.settled = True
         self._error = error
 
     def time_out(self) -> None:
         """``--timeout`` is over."""
-        limit = format_duration(self._patience.timeout_s or 0.0)
-        state = f"still {self._task.status}" if self._task else "the service had not answered"
-        self.end(WaitTimeout(f"{state} when the time-out of {limit} ran out"))
+        state = f"still {self._task.status}" if self._task else "no valid response"
+        limit = _limit_text(self._policy.timeout_s or 0.0)
+        self.end(WaitTimeout(f"{state} after {limit} (--timeout)"))
 
-    def lose(self) -> None:
+    def give_up(self) -> None:
         """The outage has become too long."""
-        limit = format_duration(self._patience.max_outage_s)
-        reason = self.outage or "the last question is not answered yet"
+        limit = _limit_text(self._policy.max_outage_s)
+        reason = self.outage or "the last request is still in flight"
         self.end(
             ServiceUnavailable(
-                f"no good answer for {limit}, the longest outage: {reason}",
-                hint="a longer --max-outage sits out more",
+                f"gave up after {limit} without a valid response (--max-outage): {reason}",
+                hint="raise --max-outage to wait longer",
             )
         )
 
-    def _news(self, task: Task, now_s: float) -> None:
-        self._task = task
-        self.outage = None
-        self.settled = not (self._patience.wait and task.running)
-        self.due_s = now_s + self._patience.pause_s(now_s - self._began_s)
+    def fail_fast(self) -> None:
+        """A task or subtask failed: the last state is the result."""
+        self._failed_fast = self.settled = True
+        if self._task is None:
+            self._error = WaitTimeout("no valid response before another task failed (--fail-fast)")
 
-    def _no_first_news(self, error: DlftaskError, now_s: float) -> None:
-        retryable = isinstance(error, ServiceUnavailable) and not error.permanent
-        if not retryable or self._failures == len(RETRY_PAUSES_S):
+    def _succeed(self, task: Task, now_s: float) -> None:
+        self._task = task
+        self.outage = self.outage_since = None
+        self.settled = not (self._policy.wait and task.running)
+        self.due_s = now_s + self._policy.pause_s(now_s - self._began_s)
+
+    def _retry_first(self, error: DlftaskError, now_s: float) -> None:
+        if not _retryable(error) or self._failures == len(RETRY_PAUSES_S):
             self.end(error)
             return
-        pause_s = self._jitter(RETRY_PAUSES_S[self._failures])
-        self._failures += 1
         wanted_s = _retry_after_s(error)
         if wanted_s > LONGEST_FIRST_RETRY_AFTER_S:
-            error = copy(error)  # it can be another task's too
-            error.message += f" and wants to be asked again in {format_duration(wanted_s)}"
+            wanted = format_duration(wanted_s)
+            self.end(error.with_context(f"not retried, for the service asks to wait {wanted}"))
+            return
+        self.due_s = now_s + max(self._jitter(RETRY_PAUSES_S[self._failures]), wanted_s)
+        self._failures += 1
+
+    def _retry(self, error: DlftaskError, asked_s: float, now_s: float) -> None:
+        if not _transient(error):
             self.end(error)
             return
-        self.due_s = now_s + max(pause_s, wanted_s)
-
-    def _no_news(self, error: DlftaskError, now_s: float) -> None:
-        passing = isinstance(error, ServiceUnavailable) or (
-            isinstance(error, InvalidResponse) and error.transient
-        )
-        if not passing:
-            self.end(error)
+        self._not_before_s = now_s + _retry_after_s(error)
+        if asked_s < self._woke_s:  # the stop broke that request, not the service
+            self.due_s = max(now_s, self._not_before_s)
             return
         self.outage = error
-        self.due_s = now_s + self._patience.pause_s(now_s - self._began_s)
-        # However long the interval: a single lost answer does not end a wait.
-        half_s = self.outage_began_s + self._patience.max_outage_s / 2
+        self.due_s = now_s + self._policy.pause_s(now_s - self._began_s)
+        self._hasten(now_s)
+
+    def _hasten(self, now_s: float) -> None:
+        """Retry within half the longest outage: even at a long interval, one fault ends no wait."""
+        half_s = self.limit_s - self._policy.max_outage_s / 2
         if now_s < half_s < self.due_s:
             self.due_s = half_s
-        self.due_s = max(self.due_s, now_s + _retry_after_s(error))
+        self.due_s = max(self.due_s, self._not_before_s)
 
 
 class _Queue:
-    """Who is to be asked next."""
+    """The waits by the moment of their next request."""
 
     def __init__(self, waits: Iterable[_Wait]) -> None:
         self._order = count()
@@ -238,7 +330,7 @@ class _Queue:
 
     @property
     def next_s(self) -> float:
-        while self._heap and self._heap[0][2].settled:
+        while self._heap and self._stale(*self._heap[0]):
             heapq.heappop(self._heap)
         return self._heap[0][0] if self._heap else float("inf")
 
@@ -248,67 +340,56 @@ class _Queue:
     def push(self, wait: _Wait) -> None:
         heapq.heappush(self._heap, (wait.due_s, next(self._order), wait))
 
+    @staticmethod
+    def _stale(due_s: float, _order: int, wait: _Wait) -> bool:
+        return wait.settled or wait.in_flight or wait.due_s != due_s
 
-class _Outages:
-    """The tasks without news, and what is said of them: once for all together."""
+
+class _OutageNotes:
+    """The lines about outages: once for all tasks together."""
 
     def __init__(self, note: Callable[[str], None], max_outage_s: float) -> None:
         self._note = note
         self._max_outage_s = max_outage_s
-        self._silent: dict[str, _Wait] = {}
-        self._lost: set[str] = set()
+        self._out: set[str] = set()
         self._began_s = 0.0
 
-    @property
-    def next_limit_s(self) -> float:
-        began = (wait.outage_began_s for wait in self._silent.values())
-        return min(began, default=float("inf")) + self._max_outage_s
-
-    def too_long(self, now_s: float) -> list[_Wait]:
-        return [
-            wait
-            for wait in self._silent.values()
-            if wait.outage_began_s + self._max_outage_s <= now_s
-        ]
-
-    def may_begin(self, wait: _Wait, now_s: float) -> None:
-        """A question is asked: should no good answer come, the outage began now."""
-        if wait.answered and wait.task_id not in self._silent:
-            wait.outage_began_s = now_s
-            self._silent[wait.task_id] = wait
+    def restart(self, now_s: float) -> None:
+        """The process was stopped until now: that time is no outage."""
+        self._began_s = now_s
 
     def follow(self, wait: _Wait, now_s: float) -> None:
-        """Take note of what has become of a task."""
-        if wait.outage is None or wait.settled:
-            self._silent.pop(wait.task_id, None)
+        """Write what an answer, or the end of a wait, changed."""
         if wait.outage is not None and not wait.settled:
-            if not self._lost:
-                self._began_s = wait.outage_began_s
-                limit = format_duration(self._max_outage_s)
-                self._note(f"no news: {wait.outage}; asking on, for {limit} at most")
-            self._lost.add(wait.task_id)
-        elif wait.task_id in self._lost:
-            self._lost.remove(wait.task_id)
-            if not self._lost and wait.outage is None:
+            if not self._out:
+                self._began_s = now_s if wait.outage_since is None else wait.outage_since
+                limit = _limit_text(self._max_outage_s)
+                self._note(f"warning: {wait.outage}; retrying for up to {limit}")
+            self._out.add(wait.task_id)
+        elif wait.task_id in self._out:
+            self._out.remove(wait.task_id)
+            if not self._out and wait.outage is None:
                 lasted = format_duration(now_s - self._began_s)
-                self._note(f"news again: the service answers, after an outage of {lasted}")
+                self._note(f"the service is back after {lasted}")
 
 
-def _out_of_time(
-    waits: Mapping[str, _Wait], policy: WaitPolicy, outages: _Outages, now_s: float
-) -> list[_Wait]:
-    """End what has taken too long; the waits that this ended."""
-    lost = outages.too_long(now_s)
-    for wait in lost:
-        wait.lose()
-    late = []
-    if now_s >= policy.until_s:
-        late = [wait for wait in waits.values() if not wait.settled]
-        for wait in late:
-            wait.time_out()
-    return lost + late
+def _retryable(error: DlftaskError) -> bool:
+    """Whether a request is retried before the first valid response."""
+    return isinstance(error, ServiceUnavailable) and not error.permanent
+
+
+def _transient(error: DlftaskError) -> bool:
+    """Whether an error after the first valid response is an outage, and not final."""
+    return isinstance(error, ServiceUnavailable) or (
+        isinstance(error, InvalidResponse) and error.transient
+    )
 
 
 def _retry_after_s(error: DlftaskError) -> float:
     wanted_s = error.retry_after_s if isinstance(error, ServiceUnavailable) else None
     return wanted_s or 0.0
+
+
+def _limit_text(seconds: float) -> str:
+    """A limit as a user would type it: ``5m``, not ``5m00s``."""
+    return format_duration(seconds).replace("m00s", "m").replace("h00m", "h")

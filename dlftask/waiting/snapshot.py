@@ -9,11 +9,12 @@ from dlftask.task import KNOWN_STATUSES, Status, Task
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """One task as it was asked for: ``task`` is the last good answer, ``error`` why it ended.
+    """The state of one task: ``task`` is the last valid response, ``error`` what ended its wait.
 
-    ``settled`` is true once nothing more is asked for it: the task has left RUNNING, has an
-    unknown status, was to be asked once, or ``error`` ended it. ``outage`` says why the last
-    questions brought no good answer, while a wait sits that out.
+    ``settled`` is true once it is not polled any more: the task has left RUNNING, has an unknown
+    status, was to be polled once, or something else ended the wait: ``error``, or with
+    ``failed_fast`` the failure of a task or subtask (``--fail-fast``). During an outage ``outage``
+    is its latest error and ``outage_since`` the second of ``time.monotonic`` at which it began.
     """
 
     task_id: str
@@ -21,25 +22,38 @@ class Snapshot:
     error: DlftaskError | None = None
     outage: DlftaskError | None = None
     settled: bool = False
+    outage_since: float | None = None
+    failed_fast: bool = False
 
     @property
     def result(self) -> Task | None:
-        """The task to print: ``None`` where it could not be had, or an outage ended the wait."""
+        """The task to print: ``None`` where it is unavailable, or an outage ended the wait."""
         return self.task if self.error is None or isinstance(self.error, WaitTimeout) else None
 
     def exit_status(self, *, strict: bool) -> ExitStatus:
-        """What this task alone earns; with ``strict`` WARNING counts as FAILED."""
+        """The exit status for this task alone; with ``strict`` WARNING counts as FAILED."""
         if self.error is not None:
             return self.error.exit_status
         if self.task is None or self.task.status not in KNOWN_STATUSES:
             return ExitStatus.INVALID
         if self.task.running:
-            return ExitStatus.RUNNING
-        failed = (Status.FAILED, Status.WARNING) if strict else (Status.FAILED,)
-        return ExitStatus.FAILED if self.task.status in failed else ExitStatus.SUCCESS
+            return ExitStatus.FAILED if self.failed_fast else ExitStatus.RUNNING
+        return ExitStatus.FAILED if _failed(self.task.status, strict) else ExitStatus.SUCCESS
 
 
-# Of several tasks the first that any task earned: what a script must not miss comes first.
+def holds_failure(task: Task, *, strict: bool) -> bool:
+    """Whether the task or one of its subtasks is FAILED (with ``strict`` WARNING too)."""
+    return any(
+        _failed(status, strict)
+        for status in (task.status, *(subtask.status for subtask in task.subtasks))
+    )
+
+
+def _failed(status: str | None, strict: bool) -> bool:  # noqa: FBT001 - private
+    return status == Status.FAILED or (strict and status == Status.WARNING)
+
+
+# What a script must not miss comes first.
 _PRECEDENCE = (
     ExitStatus.AUTHENTICATION,
     ExitStatus.UNAVAILABLE,
@@ -53,6 +67,6 @@ _PRECEDENCE = (
 
 
 def overall_status(snapshots: Iterable[Snapshot], *, strict: bool) -> ExitStatus:
-    """The exit status of a run: the first of 5, 6, 7, 4, 1, 124, 3, 0 that any task earned."""
-    earned = {snapshot.exit_status(strict=strict) for snapshot in snapshots}
-    return min(earned, key=_PRECEDENCE.index)
+    """The exit status of a run: the first of 5, 6, 7, 4, 1, 124, 3, 0 that applies to any task."""
+    statuses = {snapshot.exit_status(strict=strict) for snapshot in snapshots}
+    return min(statuses, key=_PRECEDENCE.index)
