@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -11,7 +12,6 @@ from urllib.parse import urlsplit
 import pytest
 
 from dlftask.simulator import Simulator
-from dlftask.simulator.tasks import remembered, scripted
 
 PROJECT = "b384b9e9ab9b4ee8994c8633aabc9505"
 EXAMPLES = {
@@ -262,14 +262,22 @@ def test_an_import_that_names_no_path_is_refused(body: bytes) -> None:
 
 
 @pytest.mark.parametrize("what", ["export", "batch-export"])
-def test_an_export_runs_as_an_import_does(what: str) -> None:
+def test_nothing_but_an_import_answers_a_task_id(what: str) -> None:
+    with Simulator() as simulator:
+        status, answer = start(simulator, b'{"obsPath": "obs://aaaaa/out"}', what)
+    assert status == 404
+    assert "taskId" not in answer
+
+
+def test_beyond_the_rate_limit_requests_are_throttled_until_a_second_has_passed() -> None:
     clock = Clock()
-    with Simulator(clock=clock) as simulator:
-        _, answer = start(simulator, b'{"obsPath": "obs://aaaaa/out"}', what)
-        clock.now += 10
-        ended = task(simulator, answer["taskId"])
-    assert ended["name"] == "Export the job to obs://aaaaa/out."
-    assert ended["status"] == "SUCCESSFUL"
+    with Simulator(clock=clock, rate_limit=2) as simulator:
+        answers = [task(simulator, FAILED_IMPORT) for _ in range(3)]
+        clock.now += 1.1
+        later = task(simulator, FAILED_IMPORT)
+    assert [answer.get("error_code") for answer in answers] == [None, None, "APIG.0308"]
+    assert "limit:2,time:1 second" in answers[2]["error_msg"]
+    assert later["id"] == FAILED_IMPORT
 
 
 def test_workspaces_are_kept_apart() -> None:
@@ -361,16 +369,8 @@ def test_naming_the_package_loads_no_server() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-@pytest.mark.parametrize("path", ["obs://b/jobs", "obs://b/fail", "obs://b/warn", "obs://b/big"])
-@pytest.mark.parametrize("workspace", [None, "w1"])
-def test_a_simulator_started_again_knows_what_an_earlier_one_started(
-    path: str, workspace: str | None
-) -> None:
-    first = scripted(path, workspace=workspace, started_ms=1_767_603_600_000)
-    again = remembered(first.id, project_id=PROJECT, workspace=workspace, speed=1.0)
-    assert again is not None
-    now_ms = first.end_ms
-    assert {**again.at(now_ms), "name": first.name} == first.at(now_ms)
-    assert remembered(first.id, project_id=PROJECT, workspace="w2", speed=1.0) is None
-    other = f"{first.id[:20]}{'0' if first.id[20] != '0' else '1'}{first.id[21:]}"
-    assert remembered(other, project_id=PROJECT, workspace=workspace, speed=1.0) is None
+def test_another_simulator_does_not_know_what_one_started() -> None:
+    with Simulator() as first, Simulator() as other:
+        task_id = first.start_import()
+        assert re.fullmatch("[0-9a-f]{32}", task_id)
+        assert task(other, task_id)["error_code"] == "DLF.0810"

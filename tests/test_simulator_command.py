@@ -91,6 +91,16 @@ def test_it_exits_with_the_commands_status(command: list[str], status: int) -> N
     assert len(result.stderr.splitlines()) == (1 if status in {126, 127} else 0)
 
 
+def test_the_status_is_the_commands_where_sigchld_is_ignored() -> None:
+    ignoring = (
+        "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); "
+        "os.execv(sys.executable, sys.argv[1:])"
+    )
+    command = [*SIMULATOR, "--", "sh", "-c", "exit 7"]
+    shell = subprocess.run([sys.executable, "-c", ignoring, *command], timeout=30, check=False)
+    assert shell.returncode == 7
+
+
 def test_the_command_has_the_streams_the_variables_and_what_follows_the_dashes() -> None:
     script = 'cat; echo "$DLFTASK_TOKEN $HUAWEICLOUD_SDK_AK $1 $2"; echo err >&2'
     result = subprocess.run(
@@ -208,6 +218,7 @@ def test_ctrl_c_on_a_terminal_reaches_the_command_once() -> None:
         (["--port", "65536"], "is no port"),
         (["--port", "-1"], "is no port"),
         (["--speed", "0"], "no number above zero"),
+        (["--rate-limit", "0"], "no whole number above zero"),
         (["--speed", "nan"], "no number above zero"),
         (["--token", ""], "empty, or not of printable ASCII"),
         (["--access-key", "a,b"], "holds a comma"),

@@ -205,7 +205,8 @@ def test_a_status_comes_with_a_plausible_body(status: int) -> None:
     with Simulator(faults=[Fault(status=status)]) as simulator:
         got, body, headers = ask(simulator)
     assert got == status
-    assert json.loads(body)["error_code"].startswith("APIGW.")
+    code = json.loads(body)["error_code"]
+    assert code == "APIG.0308" if status == 429 else code.startswith("APIGW.")
     assert json.loads(body)["request_id"] == headers["X-Request-Id"]
 
 
@@ -227,6 +228,28 @@ def test_drop_closes_without_an_answer() -> None:
         with pytest.raises(http.client.RemoteDisconnected):
             ask(simulator)
         assert ask(simulator)[0] == 200
+
+
+def test_interim_sends_103_before_the_answer() -> None:
+    with (
+        Simulator(faults=[Fault(interim=True)]) as simulator,
+        socket.create_connection(("127.0.0.1", simulator.port), 10) as connection,
+    ):
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        received = connection.makefile("rb").read()
+    assert received.startswith(b"HTTP/1.1 103 ")
+    assert b"\r\n\r\nHTTP/1.1 404 " in received
+
+
+def test_close_ends_a_kept_connection_unannounced() -> None:
+    with (
+        Simulator(faults=[Fault(close=True)]) as simulator,
+        socket.create_connection(("127.0.0.1", simulator.port), 10) as connection,
+    ):
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        received = connection.makefile("rb").read()
+    assert received.startswith(b"HTTP/1.1 404 ")
+    assert b"Connection: close" not in received
 
 
 def test_reset_resets() -> None:

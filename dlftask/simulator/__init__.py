@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dlftask.simulator.faults import Fault
-    from dlftask.simulator.server import Request, Simulator
+    from dlftask.simulator.responses import Request
+    from dlftask.simulator.server import Simulator
 
 __all__ = ["Fault", "Request", "Simulator"]
 
@@ -23,6 +24,10 @@ def __getattr__(name: str) -> Any:
         from dlftask.simulator.faults import Fault
 
         return Fault
+    if name == "Request":
+        from dlftask.simulator.responses import Request
+
+        return Request
     if name in __all__:
         from dlftask.simulator import server
 

@@ -24,7 +24,7 @@ The service of dlftask on loopback: test a pipeline without an account.
 examples:
   Run a script against it:
     python -m dlftask.simulator -- ./deploy.sh
-  Try a wait against a service that answers every fifth question with 503:
+  Try a wait against a service that answers every fifth request with 503:
     python -m dlftask.simulator --fault status=503,rate=0.2 -- \\
         dlftask get --wait 008aae2e675d3bcb01675d3c66f20000
   Serve until interrupted, for other programs to source:
@@ -36,12 +36,12 @@ tasks:
   It knows the four tasks of the API's documentation, all others do not exist:
     008aae2e675d3bcb01675d3c66f20000  an import that went well
     008aae2e675d3bcb01675d3e6b960004  a failed import
-    008aae2e675d3bcb01675d40ab3f0005  a start of which a part failed
+    008aae2e675d3bcb01675d40ab3f0005  a start with a failed subtask
     008aae2e67abe2ff0167abe3a28f0000  an import of one job
   POST /v1/PROJECT/jobs/import {{"path": "obs://bucket/jobs.zip"}} starts another
   one, about 9 seconds long at speed 1. A path that names "fail" ends FAILED,
   one that names "warn" ends with WARNING, "big" has a thousand subtasks, and
-  "subtasks-N" N of them. POST /v1/PROJECT/jobs/export does alike.
+  "subtasks-N" N of them. POST /v1/PROJECT/connections/import does so too.
 
 also there:
   GET /v3/projects?name=REGION, as IAM answers it; and the metadata service, for
@@ -50,11 +50,12 @@ also there:
 faults:
   SPEC is words joined by commas; a [[fault]] table of a scenario file has the
   same words as keys (status = 503, drop = true, delay = "2s"). The first fault
-  that hits a request befalls it.
+  that matches a request applies.
   what:
     status=300..599     answer so; with retry-after=SECONDS, date+DURATION or an
                         HTTP date
     drop, reset         close the connection without an answer, or reset it
+    interim, close      send 103 before the answer; close the connection after
     delay=DURATION      wait before anything else
     trickle=N           N bytes a second; with headers, the head too
     truncate=N          cut the body after N bytes, Content-Length says more
@@ -137,9 +138,9 @@ def _parser() -> argparse.ArgumentParser:
         help="address to listen on (127.0.0.1); secrets go over it unencrypted: keep to loopback",
     )
     add("--port", type=_port, default=0, help="port to listen on; 0, the default: any free one")
-    add("--token", type=_secret, help="token to let in; without it a random one, so for the others")
-    add("--access-key", type=_access_key, help="access key to let in")
-    add("--secret-key", type=_secret, help="secret key to let in")
+    add("--token", type=_secret, help="token to accept (random)")
+    add("--access-key", type=_access_key, help="access key to accept (random)")
+    add("--secret-key", type=_secret, help="secret key to accept (random)")
     add("--speed", type=_speed, default=1.0, help="how many times as fast imports run (1)")
     add(
         "--fault",
@@ -152,7 +153,8 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--scenario", type=Path, metavar="FILE", help="TOML file of faults; before those of --fault"
     )
-    add("--seed", type=int, help="have the same faults again where they are by rate")
+    add("--rate-limit", type=_limit, metavar="N", help="answer 429 beyond N requests in a second")
+    add("--seed", type=int, help="repeat the same choice of faults with a rate")
     return parser
 
 
@@ -175,6 +177,7 @@ def _simulator(parser: argparse.ArgumentParser, options: argparse.Namespace) -> 
         speed=options.speed,
         faults=faults,
         seed=options.seed,
+        rate_limit=options.rate_limit,
     )
 
 
@@ -215,8 +218,13 @@ def _run(command: Sequence[str], simulator: Simulator) -> int:
         elif number != signal.SIGINT or not _in_foreground():
             child.send_signal(number)
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, forward)
+    # Windows has neither SIGHUP nor SIGCHLD.
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), forward)
+    if hasattr(signal, "SIGCHLD"):
+        # An inherited SIG_IGN would lose the command's status.
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     try:
         child = subprocess.Popen(command, env=environ)  # noqa: S603 - what the user asked to run
     except FileNotFoundError:
@@ -245,6 +253,8 @@ def _environment(environ: Mapping[str, str], ours: Mapping[str, str]) -> dict[st
 
 def _in_foreground() -> bool:
     """Whether this process stands in the foreground of a terminal."""
+    if not hasattr(os, "tcgetpgrp"):
+        return True  # Windows: Ctrl-C reaches every process of a console
     try:
         terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY)
     except OSError:
@@ -260,6 +270,12 @@ def _in_foreground() -> bool:
 def _port(text: str) -> int:
     if not re.fullmatch("[0-9]{1,5}", text) or int(text) > 65535:
         raise argparse.ArgumentTypeError(f"{text!r} is no port, 0 to 65535")
+    return int(text)
+
+
+def _limit(text: str) -> int:
+    if not re.fullmatch("[1-9][0-9]{0,5}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number above zero")
     return int(text)
 
 

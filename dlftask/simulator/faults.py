@@ -8,7 +8,7 @@ A fault says what happens and when. On the command line: ``status=503,rate=0.2``
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -38,7 +38,9 @@ class Fault:
     """What happens to a request, and to which ones.
 
     What: ``delay_s`` before anything else; ``drop`` or ``reset`` the connection without an answer;
-    ``status`` (300 to 599, a redirect goes elsewhere on the same server) with ``retry_after`` as
+    an ``interim`` response (103) before the answer; ``close`` the connection after the answer,
+    unannounced; ``status`` (300 to 599, a redirect goes elsewhere on the same server) with
+    ``retry_after`` as
     the header says it, or ``retry_after_s`` as a date that many seconds ahead; a ``senseless``
     body; ``truncate`` the body after so many bytes though ``Content-Length`` says more;
     ``trickle`` so many bytes a second, of the head too with ``headers``.
@@ -51,6 +53,8 @@ class Fault:
     delay_s: float | None = None
     drop: bool = False
     reset: bool = False
+    interim: bool = False
+    close: bool = False
     status: int | None = None
     retry_after: str | None = None
     retry_after_s: float | None = None
@@ -69,10 +73,12 @@ class Fault:
     def __post_init__(self) -> None:
         """Raise ``ValueError`` for what can never happen or would do nothing."""
         what = (self.delay_s, self.status, self.senseless, self.truncate, self.trickle)
-        if not (self.drop or self.reset) and all(value is None for value in what):
+        if not (self.drop or self.reset or self.interim or self.close) and all(
+            value is None for value in what
+        ):
             raise ValueError(
-                "says not what happens: one of status, drop, reset, delay, trickle, truncate or "
-                "senseless"
+                "says not what happens: one of status, drop, reset, interim, close, delay, "
+                "trickle, truncate or senseless"
             )
         if (self.retry_after or self.retry_after_s is not None) and self.status is None:
             raise ValueError("retry-after needs a status")
@@ -92,7 +98,7 @@ class Fault:
 
 
 class FaultPlan:
-    """Which fault befalls which request: the first of the list that hits it. Thread-safe.
+    """Which fault applies to which request: the first that matches. Thread-safe.
 
     Each fault counts for itself the requests that it is for. Equal seeds and equal requests give
     equal faults.
@@ -169,13 +175,17 @@ def read_scenario(path: Path) -> tuple[Fault, ...]:
 
 def _read(table: Mapping[str, Any], where: str) -> Fault:
     values: dict[str, Any] = {}
-    for name, value in table.items():
-        if name not in _READERS:
-            raise ValueError(f"{where}: unknown word {name!r}{_nearest(name)}")
+    for word, value in table.items():
+        if word not in _READERS:
+            raise ValueError(f"{where}: unknown word {word!r}{_nearest(word)}")
+        name, read = _READERS[word]
         try:
-            values.update(_READERS[name](value))
+            values[name] = read(value)
         except ValueError as error:
-            raise ValueError(f"{where}: {name}: {error}") from None
+            raise ValueError(f"{where}: {word}: {error}") from None
+    after = values.get("retry_after")
+    if isinstance(after, float):
+        values["retry_after_s"] = values.pop("retry_after")
     try:
         return Fault(**values)
     except ValueError as error:
@@ -189,78 +199,70 @@ def _nearest(name: str) -> str:
     return f", did you mean {near[0]!r}?" if near else f" (known: {', '.join(_READERS)})"
 
 
-def _switch(name: str) -> Any:
-    def read(value: object) -> dict[str, Any]:
-        if not isinstance(value, bool):
-            raise ValueError("takes no value")
-        return {name: value}
-
-    return read
+def _switch(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("takes no value")
+    return value
 
 
-def _whole(name: str, lowest: int = 0, highest: int = 10**9) -> Any:
-    def read(value: object) -> dict[str, Any]:
-        text = str(value)
-        if isinstance(value, bool) or not re.fullmatch("[0-9]{1,10}", text):
-            raise ValueError(f"{_shown(value)} is no whole number")
-        if not lowest <= int(text) <= highest:
-            raise ValueError(f"{text} is not between {lowest} and {highest}")
-        return {name: int(text)}
-
-    return read
+def _whole(value: object) -> int:
+    if isinstance(value, bool) or not re.fullmatch("[0-9]{1,9}", str(value)):
+        raise ValueError(f"{_shown(value)} is no whole number")
+    return int(str(value))
 
 
-def _number(name: str, *, highest: float | None = None) -> Any:
-    def read(value: object) -> dict[str, Any]:
-        text = str(value)
-        if isinstance(value, bool) or not re.fullmatch(r"[0-9]{0,9}\.?[0-9]{1,9}", text):
-            raise ValueError(f"{_shown(value)} is no number")
-        number = float(text)
-        if highest is None and not number > 0:
-            raise ValueError(f"{text} is not above zero")
-        if highest is not None and number > highest:
-            raise ValueError(f"{text} is not between 0 and {highest:g}")
-        return {name: number}
-
-    return read
+def _status(value: object) -> int:
+    status = _whole(value)
+    if not 300 <= status <= 599:
+        raise ValueError(f"{status} is not between 300 and 599")
+    return status
 
 
-def _duration(name: str) -> Any:
-    def read(value: object) -> dict[str, Any]:
-        if isinstance(value, bool):
-            raise ValueError("needs a duration, such as 500ms or 1m30s")
-        return {name: parse_duration(str(value))}
-
-    return read
+def _number(value: object) -> float:
+    if isinstance(value, bool) or not re.fullmatch(r"[0-9]{0,9}\.?[0-9]{1,9}", str(value)):
+        raise ValueError(f"{_shown(value)} is no number")
+    return float(str(value))
 
 
-def _moment(name: str) -> Any:
-    def read(value: object) -> dict[str, Any]:
-        if str(value) in {"0", "0s"}:
-            return {name: 0.0}
-        read_one: dict[str, Any] = _duration(name)(value)
-        return read_one
-
-    return read
+def _speed(value: object) -> float:
+    number = _number(value)
+    if not number > 0:
+        raise ValueError(f"{value} is not above zero")
+    return number
 
 
-def _text(name: str) -> Any:
-    def read(value: object) -> dict[str, Any]:
-        if not isinstance(value, str) or not value:
-            raise ValueError("needs a value")
-        return {name: value}
-
-    return read
+def _share(value: object) -> float:
+    number = _number(value)
+    if number > 1:
+        raise ValueError(f"{value} is not between 0 and 1")
+    return number
 
 
-def _invalid(value: object) -> dict[str, Any]:
+def _duration(value: object) -> float:
+    if isinstance(value, bool):
+        raise ValueError("needs a duration, such as 500ms or 1m30s")
+    return parse_duration(str(value))
+
+
+def _offset(value: object) -> float:
+    return 0.0 if str(value) in {"0", "0s"} else _duration(value)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError("needs a value")
+    return value
+
+
+def _invalid(value: object) -> str:
     kind = "html" if value is True else value
-    if kind not in INVALID:
+    if not isinstance(kind, str) or kind not in INVALID:
         raise ValueError(f"{_shown(value)} is none of {', '.join(INVALID)}")
-    return {"senseless": kind}
+    return kind
 
 
-def _retry_after(value: object) -> dict[str, Any]:
+def _retry_after(value: object) -> str | float:
+    """The header's text, or for ``date+DURATION`` the seconds as a float."""
     from email.utils import format_datetime, parsedate_to_datetime
 
     if hasattr(value, "utctimetuple"):
@@ -268,40 +270,42 @@ def _retry_after(value: object) -> dict[str, Any]:
 
         moment: Any = value
         aware = moment.replace(tzinfo=moment.tzinfo or dt.UTC).astimezone(dt.UTC)
-        return {"retry_after": format_datetime(aware, usegmt=True)}
+        return format_datetime(aware, usegmt=True)
     text = "" if isinstance(value, bool) else str(value)
     if text.startswith("date+"):
-        return {"retry_after_s": parse_duration(text.removeprefix("date+"))}
+        return parse_duration(text.removeprefix("date+"))
     if re.fullmatch("[0-9]{1,9}", text):
-        return {"retry_after": text}
+        return text
     try:
         parsedate_to_datetime(text)
     except (TypeError, ValueError):
         raise ValueError(
             f"{_shown(value)} is neither whole seconds, nor date+DURATION, nor an HTTP date"
         ) from None
-    return {"retry_after": text}
+    return text
 
 
 def _shown(value: object) -> str:
     return "nothing" if isinstance(value, bool) else repr(value)
 
 
-_READERS: dict[str, Any] = {
-    "status": _whole("status", 300, 599),
-    "retry-after": _retry_after,
-    "drop": _switch("drop"),
-    "reset": _switch("reset"),
-    "delay": _duration("delay_s"),
-    "trickle": _number("trickle"),
-    "headers": _switch("headers"),
-    "truncate": _whole("truncate"),
-    "senseless": _invalid,
-    "rate": _number("rate", highest=1.0),
-    "after": _whole("after"),
-    "count": _whole("count"),
-    "from": _moment("from_s"),
-    "until": _duration("until_s"),
-    "task": _text("task"),
-    "path": _text("path"),
+_READERS: dict[str, tuple[str, Callable[[object], object]]] = {
+    "status": ("status", _status),
+    "retry-after": ("retry_after", _retry_after),
+    "drop": ("drop", _switch),
+    "reset": ("reset", _switch),
+    "interim": ("interim", _switch),
+    "close": ("close", _switch),
+    "delay": ("delay_s", _duration),
+    "trickle": ("trickle", _speed),
+    "headers": ("headers", _switch),
+    "truncate": ("truncate", _whole),
+    "senseless": ("senseless", _invalid),
+    "rate": ("rate", _share),
+    "after": ("after", _whole),
+    "count": ("count", _whole),
+    "from": ("from_s", _offset),
+    "until": ("until_s", _duration),
+    "task": ("task", _text),
+    "path": ("path", _text),
 }

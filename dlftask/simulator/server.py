@@ -7,69 +7,35 @@ What it checks, in the order of the real gateway: the path (404), who asks (401)
 import json
 import re
 import secrets
-import socket
-import struct
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from http import HTTPStatus
-from http.client import HTTPMessage
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from socketserver import TCPServer
 from threading import Event, Lock, Thread
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Self
 from urllib.parse import parse_qsl, unquote
 
 from dlftask.simulator.access import Access, Key, Refusal
-from dlftask.simulator.faults import INVALID, Fault, FaultPlan
-from dlftask.simulator.tasks import DOCUMENTED, PROJECT_ID, ScriptedTask, remembered, scripted
+from dlftask.simulator.faults import Fault, FaultPlan
+from dlftask.simulator.handler import Server
+from dlftask.simulator.responses import (
+    THROTTLED,
+    Request,
+    Response,
+    error,
+    gateway_error,
+    iam_error,
+    json_response,
+    plain,
+)
+from dlftask.simulator.tasks import DOCUMENTED, PROJECT_ID, ScriptedTask, scripted
 
 REMEMBERED = 10_000
 """How many requests ``Simulator.requests`` holds at most: the last ones."""
 
-_LONGEST_BODY = 16 * 1024 * 1024
 _SYSTEM_TASK = re.compile(r"/v1/([^/]+)/(?:system-tasks|systemTasks)/([^/]+)")
-_IMPORT = re.compile(r"/v1/([^/]+)/jobs/(import|export|batch-export)")
+_IMPORT = re.compile(r"/v1/([^/]+)/(?:jobs|connections)/import")
 _POD_IDENTITY = "/pod-identity/credentials"
-
-# The gateway's own codes; DataArts Factory's begin with DLF.
-_GATEWAY_ERRORS = {
-    400: ("APIGW.0201", "Bad request"),
-    401: ("APIGW.0301", "Incorrect IAM authentication information"),
-    403: ("APIGW.0302", "The IAM user is not allowed to access the API"),
-    404: ("APIGW.0101", "The API does not exist or has not been published in the environment"),
-    413: ("APIGW.0201", "Request entity too large"),
-    429: ("APIGW.0308", "The throttling threshold has been reached"),
-    502: ("APIGW.0202", "Backend unavailable"),
-    504: ("APIGW.0203", "Backend timeout"),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What came in. ``path`` and ``query`` are as sent, header names are read in either case.
-
-    ``moment`` is in seconds since the epoch.
-    """
-
-    method: str
-    path: str
-    query: str
-    headers: HTTPMessage
-    body: bytes = field(repr=False)
-    moment: float
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What goes out."""
-
-    status: int
-    body: bytes
-    headers: Mapping[str, str] = field(default_factory=dict)
-    content_type: str = "application/json;charset=UTF-8"
 
 
 class Simulator:
@@ -80,7 +46,8 @@ class Simulator:
     or several), or ``None`` for a refusal; any other name answers ``project_id``. Temporary key
     pairs are valid for ``temporary_s`` seconds; with ``metadata_token`` the metadata service
     wants its own token first. ``clock`` gives seconds since the epoch: imports, faults' time
-    windows and the validity of credentials go by it.
+    windows and the validity of credentials go by it. Beyond ``rate_limit`` requests in a second
+    the service answers HTTP 429.
 
     Stopped and started again it listens on the same port, and the tasks' time went on.
     Raises ``OSError`` where it cannot listen.
@@ -99,6 +66,7 @@ class Simulator:
         speed: float = 1.0,
         faults: Iterable[Fault] = (),
         seed: int | None = None,
+        rate_limit: int | None = None,
         projects: Mapping[str, Sequence[str] | None] | None = None,
         temporary_s: float = 24 * 3600.0,
         metadata_token: bool = True,
@@ -126,11 +94,14 @@ class Simulator:
         self._metadata_token = metadata_token
         self._plan = FaultPlan(faults, seed)
         self._seed = seed
+        self._rate_limit = rate_limit
+        self._passed: deque[float] = deque(maxlen=rate_limit)
+        self._lock = Lock()
         self._started_s = clock()
         self._tasks: dict[str, ScriptedTask] = {}
         self._ended: dict[str, bytes] = {}
         self._requests: deque[Request] = deque(maxlen=REMEMBERED)
-        self._server: _Server | None = None
+        self._server: Server | None = None
 
     def __enter__(self) -> Self:
         self.start()
@@ -151,14 +122,14 @@ class Simulator:
         if self._server is not None:
             return
         self.stopping = Event()
-        self._server = _Server((self._host, self._port), self)
+        self._server = Server((self._host, self._port), self)
         self._port = self._server.server_address[1]
         Thread(
             target=self._server.serve_forever, args=(0.05,), name="simulator", daemon=True
         ).start()
 
     def stop(self) -> None:
-        """Close the port and every connection; requests under way get no answer."""
+        """Close the port and every connection; requests in flight get no answer."""
         server, self._server = self._server, None
         if server is None:
             return
@@ -234,7 +205,15 @@ class Simulator:
 
     def start_import(self, path: str = "obs://aaaaa/jobs.zip", workspace: str | None = None) -> str:
         """Start an import as a POST does; returns the task's ID."""
-        return self._start(path, workspace, "Import")
+        task = scripted(
+            path,
+            project_id=self.project_id,
+            workspace=workspace,
+            started_ms=int(self.clock() * 1000),
+            speed=self.speed,
+        )
+        self._tasks[task.id] = task
+        return task.id
 
     def expire_token(self, new: str | None = None) -> str:
         """Refuse the token from now on, and let in another one, which is returned."""
@@ -261,12 +240,12 @@ class Simulator:
     # Answering
 
     def take(self, request: Request) -> Fault | None:
-        """Note a request; returns what befalls it."""
+        """Note a request; returns the fault that applies to it."""
         self._requests.append(request)
         return self._plan.next(unquote(request.path), request.moment - self._started_s)
 
-    def answer(self, request: Request) -> Answer:
-        """The answer to a request that nothing befell."""
+    def answer(self, request: Request) -> Response:
+        """The answer to a request without a fault."""
         path = unquote(request.path)
         if path.startswith(("/meta-data/", "/openstack/", "/pod-identity/")):
             return self._answer_metadata(request)
@@ -277,10 +256,10 @@ class Simulator:
                 unquote(asked[2]), _workspace(request)
             )
         if (asked := _IMPORT.fullmatch(request.path)) and request.method == "POST":
-            return self._refused(request, asked[1]) or self._answer_start(request, asked[2])
+            return self._refused(request, asked[1]) or self._answer_import(request)
         return gateway_error(404)
 
-    def _refused(self, request: Request, project_id: str) -> Answer | None:
+    def _refused(self, request: Request, project_id: str) -> Response | None:
         try:
             self._check(request)
         except Refusal as refusal:
@@ -288,94 +267,88 @@ class Simulator:
         claimed = request.headers.get("X-Project-Id", project_id)
         if unquote(project_id) != self.project_id or claimed != self.project_id:
             return gateway_error(403)
+        if self._rate_limit and self._throttled(request.moment):
+            return gateway_error(429, THROTTLED.format(self._rate_limit))
         return None
+
+    def _throttled(self, moment: float) -> bool:
+        """Whether the second before ``moment`` already has as many requests as are allowed."""
+        with self._lock:
+            if len(self._passed) == self._rate_limit and moment - self._passed[0] < 1:
+                return True
+            self._passed.append(moment)
+            return False
 
     def _check(self, request: Request) -> None:
         self.access.check(
             request.method, request.path, request.query, request.headers, request.body
         )
 
-    def _answer_task(self, task_id: str, workspace: str | None) -> Answer:
+    def _answer_task(self, task_id: str, workspace: str | None) -> Response:
         if workspace is None and task_id in DOCUMENTED:
-            return _json({**DOCUMENTED[task_id], "projectId": self.project_id})
-        task = self._tasks.get(task_id) or remembered(
-            task_id, project_id=self.project_id, workspace=workspace, speed=self.speed
-        )
+            return json_response({**DOCUMENTED[task_id], "projectId": self.project_id})
+        task = self._tasks.get(task_id)
         if task is None or task.workspace != workspace:
-            return _error(400, "DLF.0810", "Task does not exist")
+            return error(400, "DLF.0810", "Task does not exist")
         if task_id in self._ended:
-            return Answer(200, self._ended[task_id])
+            return Response(200, self._ended[task_id])
         now_ms = int(self.clock() * 1000)
-        answer = _json(task.at(now_ms))
+        answer = json_response(task.at(now_ms))
         if now_ms >= task.end_ms:
             self._ended[task_id] = answer.body
         return answer
 
-    def _answer_start(self, request: Request, what: str) -> Answer:
+    def _answer_import(self, request: Request) -> Response:
         try:
             body = json.loads(request.body)
         except (ValueError, RecursionError):
-            return _error(400, "DLF.3051", "The request body is not valid JSON")
-        name = "path" if what == "import" else "obsPath"
-        path = (body.get(name) or body.get("path")) if isinstance(body, dict) else None
+            return error(400, "DLF.3051", "The request body is not valid JSON")
+        path = body.get("path") if isinstance(body, dict) else None
         if not isinstance(path, str) or not path.strip():
-            return _error(400, "DLF.3051", f"The parameter {name} is missing or no text")
-        verb = "Import" if what == "import" else "Export"
-        return _json({"taskId": self._start(path, _workspace(request), verb)})
+            return error(400, "DLF.3051", "The parameter path is missing or no text")
+        return json_response({"taskId": self.start_import(path, _workspace(request))})
 
-    def _start(self, path: str, workspace: str | None, verb: str) -> str:
-        task = scripted(
-            path,
-            verb=verb,
-            project_id=self.project_id,
-            workspace=workspace,
-            started_ms=int(self.clock() * 1000),
-            speed=self.speed,
-        )
-        self._tasks[task.id] = task
-        return task.id
-
-    def _answer_projects(self, request: Request) -> Answer:
+    def _answer_projects(self, request: Request) -> Response:
         try:
             self._check(request)
         except Refusal as refusal:
-            return _iam_error(401, "Unauthorized", str(refusal))
+            return iam_error(401, "Unauthorized", str(refusal))
         asked = dict(parse_qsl(request.query)).get("name")
         known = self._projects.get(asked or "", (self.project_id,))
         if known is None:
-            return _iam_error(403, "Forbidden", "You are not authorized to perform the action.")
+            return iam_error(403, "Forbidden", "You are not authorized to perform the action.")
         projects = [{"id": project_id, "name": asked or "simulator"} for project_id in known]
-        return _json({"links": {}, "projects": projects})
+        return json_response({"links": {}, "projects": projects})
 
-    def _answer_metadata(self, request: Request) -> Answer:
+    def _answer_metadata(self, request: Request) -> Response:
         asked = (request.method, request.path)
         if asked == ("PUT", "/meta-data/latest/api/token") and self._metadata_token:
             return self._answer_metadata_token(request)
         if asked == ("GET", "/openstack/latest/securitykey"):
             token = request.headers.get("X-Metadata-Token", "")
             if self._metadata_token and not self.access.knows_metadata_token(token):
-                return _plain(401, "Unauthorized: the metadata token is missing or invalid")
-            return self._lend("credential", "access", "secret", "securitytoken", "expires_at")
+                return plain(401, "Unauthorized: the metadata token is missing or invalid")
+            return self._issue("credential", "access", "secret", "securitytoken", "expires_at")
         if asked == ("POST", _POD_IDENTITY):
             said = request.headers.get("Authorization", "").encode("latin-1")
             if not secrets.compare_digest(said, self.pod_authorization.encode()):
-                return _plain(401, "Unauthorized")
-            return self._lend(
+                return plain(401, "Unauthorized")
+            return self._issue(
                 "credentials", "accessKeyId", "secretAccessKey", "securityToken", "expiration"
             )
-        return _plain(404, "Not Found")
+        return plain(404, "Not Found")
 
-    def _answer_metadata_token(self, request: Request) -> Answer:
+    def _answer_metadata_token(self, request: Request) -> Response:
         valid = request.headers.get("X-Metadata-Token-Ttl-Seconds", "")
         if not re.fullmatch("[1-9][0-9]{0,5}", valid):
-            return _plain(400, "X-Metadata-Token-Ttl-Seconds is missing or invalid")
-        return _plain(200, self.access.metadata_token(float(valid)))
+            return plain(400, "X-Metadata-Token-Ttl-Seconds is missing or invalid")
+        return plain(200, self.access.metadata_token(float(valid)))
 
-    def _lend(self, whole: str, access: str, secret: str, token: str, end: str) -> Answer:
-        key = self.access.lend(self.temporary_s)
+    def _issue(self, whole: str, access: str, secret: str, token: str, end: str) -> Response:
+        key = self.access.issue(self.temporary_s)
         expires_s = key.expires_s or 0.0
         moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(expires_s))
-        return _json(
+        return json_response(
             {
                 whole: {
                     access: key.access_key,
@@ -387,197 +360,5 @@ class Simulator:
         )
 
 
-def gateway_error(status: int, message: str | None = None) -> Answer:
-    """A refusal in the gateway's own shape, with the code that it has for such a status."""
-    default = ("APIGW.9999", "Internal server error") if status >= 500 else _GATEWAY_ERRORS[400]
-    code, usual = _GATEWAY_ERRORS.get(status, default)
-    request_id = secrets.token_hex(16)
-    body = {"error_code": code, "error_msg": message or usual, "request_id": request_id}
-    answer = _json(body, status)
-    return Answer(status, answer.body, {"X-Request-Id": request_id})
-
-
 def _workspace(request: Request) -> str | None:
     return request.headers.get("workspace") or None
-
-
-def _json(value: object, status: int = 200) -> Answer:
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    return Answer(status, text.encode("utf-8", "surrogatepass"))
-
-
-def _error(status: int, code: str, message: str) -> Answer:
-    return _json({"error_code": code, "error_msg": message}, status)
-
-
-def _iam_error(status: int, title: str, message: str) -> Answer:
-    return _json({"error": {"code": status, "message": message, "title": title}}, status)
-
-
-def _plain(status: int, text: str) -> Answer:
-    return Answer(status, text.encode(), content_type="text/plain")
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 1024
-
-    def __init__(self, address: tuple[str, int], simulator: Simulator) -> None:
-        if ":" in address[0]:
-            self.address_family = socket.AF_INET6
-        self.simulator = simulator
-        self._connections: set[socket.socket] = set()
-        self._lock = Lock()
-        super().__init__(address, _Handler)
-
-    def server_bind(self) -> None:
-        # HTTPServer looks its own name up, which can take seconds and is used by nobody.
-        TCPServer.server_bind(self)
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        with self._lock:
-            self._connections.add(request)
-        super().process_request(request, client_address)
-
-    def shutdown_request(self, request: Any) -> None:
-        with self._lock:
-            self._connections.discard(request)
-        super().shutdown_request(request)
-
-    def close_connections(self) -> None:
-        """Wake every thread that waits for a request on a connection kept alive."""
-        with self._lock:
-            connections = tuple(self._connections)
-        for connection in connections:
-            try:
-                connection.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                continue  # the other side was faster
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        # A client that went away is no news; anything else is a bug and is shown.
-        import sys
-
-        if not isinstance(sys.exception(), OSError):
-            super().handle_error(request, client_address)
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-
-    @property
-    def simulator(self) -> Simulator:
-        return cast("_Server", self.server).simulator
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's own name
-        """Say nothing: standard error belongs to the command that runs against it."""
-
-    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """Refuse what is not even HTTP, in the gateway's shape rather than in HTML."""
-        self.close_connection = True
-        self._write(gateway_error(code, message or explain), None)
-
-    def do_GET(self) -> None:
-        """Answer one request."""
-        body = self._body()
-        if body is None:
-            return
-        path, _, query = self.path.partition("?")
-        simulator = self.simulator
-        request = Request(
-            self.command, path, query, cast("HTTPMessage", self.headers), body, simulator.clock()
-        )
-        fault = simulator.take(request)
-        if fault is None:
-            self._write(simulator.answer(request), None)
-        else:
-            self._suffer(fault, request)
-
-    do_POST = do_PUT = do_DELETE = do_PATCH = do_HEAD = do_OPTIONS = do_GET  # noqa: N815
-
-    def _body(self) -> bytes | None:
-        if "Transfer-Encoding" in self.headers:
-            self.send_error(HTTPStatus.LENGTH_REQUIRED, "Content-Length is missing")
-            return None
-        length = self.headers.get("Content-Length", "0")
-        if not re.fullmatch("[0-9]{1,18}", length):
-            self.send_error(HTTPStatus.BAD_REQUEST, "Content-Length is no number")
-            return None
-        if int(length) > _LONGEST_BODY:
-            self.send_error(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
-            return None
-        body = self.rfile.read(int(length))
-        if len(body) < int(length):
-            self.close_connection = True
-            return None
-        return body
-
-    def _suffer(self, fault: Fault, request: Request) -> None:
-        if fault.delay_s and self.simulator.stopping.wait(fault.delay_s):
-            self.close_connection = True
-            return
-        if fault.reset:
-            # To linger for no time at all is to send RST.
-            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            self.rfile.close()
-            self.connection.close()
-        if fault.drop or fault.reset:
-            self.close_connection = True
-            return
-        self._write(self._spoilt(fault, request), fault)
-
-    def _spoilt(self, fault: Fault, request: Request) -> Answer:
-        if fault.status is None and fault.senseless is None:
-            return self.simulator.answer(request)
-        status = fault.status or 200
-        answer = gateway_error(status)
-        headers = dict(answer.headers)
-        if fault.retry_after_s is not None:
-            headers["Retry-After"] = self.date_time_string(
-                int(self.simulator.clock() + fault.retry_after_s)
-            )
-        elif fault.retry_after is not None:
-            headers["Retry-After"] = fault.retry_after
-        if 300 <= status < 400:
-            headers["Location"] = f"{self.simulator.endpoint}/elsewhere"
-        if fault.senseless is None:
-            return Answer(status, answer.body, headers)
-        kind = "text/html" if fault.senseless == "html" else answer.content_type
-        return Answer(status, INVALID[fault.senseless], headers, kind)
-
-    def _write(self, answer: Answer, fault: Fault | None) -> None:
-        headers = {
-            "Date": self.date_time_string(),
-            "Content-Type": answer.content_type,
-            "Content-Length": str(len(answer.body)),
-            "X-Request-Id": secrets.token_hex(16),
-            **answer.headers,
-            **({"Connection": "close"} if self.close_connection else {}),
-        }
-        try:
-            phrase = HTTPStatus(answer.status).phrase
-        except ValueError:
-            phrase = "Unknown"
-        lines = [f"HTTP/1.1 {answer.status} {phrase}", *(f"{k}: {v}" for k, v in headers.items())]
-        head = "\r\n".join([*lines, "", ""]).encode("latin-1")
-        body = b"" if self.command == "HEAD" else answer.body
-        if fault is not None and fault.truncate is not None:
-            body = body[: fault.truncate]
-            self.close_connection = True
-        if fault is None or fault.trickle is None:
-            self.wfile.write(head + body)
-        elif fault.headers:
-            self._trickle(head + body, fault.trickle)
-        else:
-            self.wfile.write(head)
-            self._trickle(body, fault.trickle)
-
-    def _trickle(self, data: bytes, bytes_per_s: float) -> None:
-        # In pieces of a twentieth of a second where one byte at a time would be too often.
-        size = max(1, int(bytes_per_s / 20))
-        for start in range(0, len(data), size):
-            self.wfile.write(data[start : start + size])
-            if self.simulator.stopping.wait(size / bytes_per_s):
-                self.close_connection = True
-                return

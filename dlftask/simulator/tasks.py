@@ -3,8 +3,6 @@
 The state of a task is a function of the time that has passed and of nothing else.
 """
 
-import hashlib
-import itertools
 import re
 import secrets
 from collections.abc import Iterator, Mapping
@@ -27,7 +25,7 @@ _MOST = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A part of a scripted task: when it runs, in seconds after the task's start, and its end."""
+    """A subtask of a scripted task; times are seconds after the task's start."""
 
     name: str
     start_s: float
@@ -99,132 +97,51 @@ class ScriptedTask:
 def scripted(
     path: str,
     *,
-    verb: str = "Import",
     project_id: str = PROJECT_ID,
     workspace: str | None = None,
     started_ms: int,
     speed: float = 1.0,
 ) -> ScriptedTask:
-    """The task that importing (or exporting) ``path`` starts.
+    """The task that importing ``path`` starts.
 
     A path that names ``fail`` ends FAILED, one that names ``warn`` ends with WARNING, one that
     names ``big`` has a thousand subtasks, and one that names ``subtasks-N`` has N of them.
     """
     words = path.lower()
-    status = Status.FAILED if "fail" in words else Status.SUCCESSFUL
-    if status is Status.SUCCESSFUL and "warn" in words:
-        status = Status.WARNING
+    status, message = Status.SUCCESSFUL, None
+    if "fail" in words:
+        status, message = Status.FAILED, "1 job could not be imported."
+    elif "warn" in words:
+        status, message = Status.WARNING, "1 job was imported with a warning."
     number = re.search(r"subtasks-([0-9]{1,6})", words)
     count = min(int(number[1]), _MOST) if number else MANY if "big" in words else None
-    # The last eight digits count the subtasks.
-    task_id = f"{_identity(started_ms, verb, status, count, workspace)}{0:08x}"
-    return _task(
-        task_id,
-        path=path,
-        verb=verb,
-        status=status,
-        count=count,
-        project_id=project_id,
-        workspace=workspace,
-        started_ms=started_ms,
-        speed=speed,
-    )
-
-
-def remembered(
-    task_id: str, *, project_id: str, workspace: str | None, speed: float
-) -> ScriptedTask | None:
-    """A task that an earlier process started: its ID says all of it but the path.
-
-    So a simulator that is started again knows what became of an import, as the service does.
-    """
-    if not re.fullmatch("[0-9a-f]{24}0{8}", task_id):
-        return None
-    packed = bytes.fromhex(task_id[:24])
-    if _seal(packed[:9], workspace) != packed[9:]:
-        return None
-    bits = int.from_bytes(packed[:9])
-    count, outcome, verb = bits >> 10 & 0x1FFFF, bits >> 27 & 3, bits >> 29 & 1
-    return _task(
-        task_id,
-        path="obs://…",
-        verb=_VERBS[verb],
-        status=_OUTCOMES[outcome],
-        count=count - 1 if count else None,
-        project_id=project_id,
-        workspace=workspace,
-        started_ms=bits >> 30,
-        speed=speed,
-    )
-
-
-_VERBS = ("Import", "Export")
-_OUTCOMES = (Status.SUCCESSFUL, Status.FAILED, Status.WARNING)
-_started = itertools.count(secrets.randbelow(1024))
-
-
-def _identity(
-    started_ms: int, verb: str, status: Status, count: int | None, workspace: str | None
-) -> str:
-    """24 hexadecimal digits: 42 bits of start, 3 of what and how, 17 of parts, 10 to tell apart."""
-    bits = (started_ms & 2**42 - 1) << 3 | _VERBS.index(verb) << 2 | _OUTCOMES.index(status)
-    bits = bits << 17 | (0 if count is None else count + 1)
-    packed = (bits << 10 | next(_started) & 1023).to_bytes(9)
-    return (packed + _seal(packed, workspace)).hex()
-
-
-def _seal(packed: bytes, workspace: str | None) -> bytes:
-    """What makes an ID that nobody was given unlikely to be taken for one; it keeps no secret."""
-    return hashlib.blake2b(packed + (workspace or "").encode(), digest_size=3).digest()
-
-
-def _task(
-    task_id: str,
-    *,
-    path: str,
-    verb: str,
-    status: Status,
-    count: int | None,
-    project_id: str,
-    workspace: str | None,
-    started_ms: int,
-    speed: float,
-) -> ScriptedTask:
-    message = {
-        Status.FAILED: f"1 job could not be {verb.lower()}ed.",
-        Status.WARNING: f"1 job was {verb.lower()}ed with a warning.",
-    }
     return ScriptedTask(
-        id=task_id,
-        name=f"{verb} the job from {path}." if verb == "Import" else f"{verb} the job to {path}.",
+        # The last eight digits number the subtasks.
+        id=f"{secrets.token_hex(12)}{0:08x}",
+        name=f"Import the job from {path}.",
         project_id=project_id,
         workspace=workspace,
         started_ms=started_ms,
         speed=speed,
-        jobs=_with_end(_jobs(count, verb), status),
+        jobs=_with_end(_FEW if count is None else tuple(_many(count)), status),
         status=status,
-        message=message.get(status),
+        message=message,
     )
 
 
-def _jobs(count: int | None, verb: str) -> tuple[Job, ...]:
-    if count is not None:
-        return tuple(_many(count, verb))
-    return (
-        Job(f"{verb} the job_batch job.", 0.8, 3.0),
-        Job(f"{verb} the job_stream job.", 1.6, 4.7),
-        Job(f"{verb} the daily_report[v2] job.", 3.0, 5.4),
-        Job(
-            "导入作业[交通流量统计]。" if verb == "Import" else "导出作业[交通流量统计]。", 4.7, 8.1
-        ),
-        Job(f"{verb} the job_cleanup job.", 6.0, 8.9),
-    )
+_FEW = (
+    Job("Import the job_batch job.", 0.8, 3.0),
+    Job("Import the job_stream job.", 1.6, 4.7),
+    Job("Import the daily_report[v2] job.", 3.0, 5.4),
+    Job("导入作业[交通流量统计]。", 4.7, 8.1),
+    Job("Import the job_cleanup job.", 6.0, 8.9),
+)
 
 
-def _many(count: int, verb: str) -> Iterator[Job]:
+def _many(count: int) -> Iterator[Job]:
     for index in range(count):
         start_s = 0.8 + 7.2 * index / count
-        yield Job(f"{verb} the job_{index + 1:04d} job.", start_s, start_s + 0.2 + index % 7 / 10)
+        yield Job(f"Import the job_{index + 1:04d} job.", start_s, start_s + 0.2 + index % 7 / 10)
 
 
 def _with_end(jobs: tuple[Job, ...], status: Status) -> tuple[Job, ...]:

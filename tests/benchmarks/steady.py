@@ -16,7 +16,7 @@ from pathlib import Path
 
 from dlftask.simulator import Simulator
 from dlftask.simulator.faults import Fault
-from dlftask.simulator.server import Request
+from dlftask.simulator.responses import Request
 
 # At this speed an import takes days: none ends before it was polled often enough.
 _SPEED = 0.00001

@@ -1,0 +1,196 @@
+"""The simulator's HTTP: connections, and faults on the way out."""
+
+import re
+import secrets
+import socket
+import struct
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import TCPServer
+from threading import Lock
+from typing import TYPE_CHECKING, Any, cast
+
+from dlftask.simulator.faults import INVALID, Fault
+from dlftask.simulator.responses import Request, Response, gateway_error
+
+if TYPE_CHECKING:
+    from http.client import HTTPMessage
+
+    from dlftask.simulator.server import Simulator
+
+_LONGEST_BODY = 16 * 1024 * 1024
+
+
+class Server(ThreadingHTTPServer):
+    """Hands each request to a simulator, and can close every open connection."""
+
+    daemon_threads = True
+    request_queue_size = 1024
+
+    def __init__(self, address: tuple[str, int], simulator: "Simulator") -> None:
+        if ":" in address[0]:
+            self.address_family = socket.AF_INET6
+        self.simulator = simulator
+        self._connections: set[socket.socket] = set()
+        self._lock = Lock()
+        super().__init__(address, _Handler)
+
+    def server_bind(self) -> None:
+        """Bind without looking the own name up."""
+        # HTTPServer looks its own name up, which can take seconds and is used by nobody.
+        TCPServer.server_bind(self)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Keep the connection, to close it when the simulator stops."""
+        with self._lock:
+            self._connections.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Forget the connection and close it."""
+        with self._lock:
+            self._connections.discard(request)
+        super().shutdown_request(request)
+
+    def close_connections(self) -> None:
+        """Wake every thread that waits for a request on a connection kept alive."""
+        with self._lock:
+            connections = tuple(self._connections)
+        for connection in connections:
+            try:
+                connection.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                continue  # the other side was faster
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Show what is a bug of the simulator."""
+        # A client that went away is no news; anything else is a bug and is shown.
+        import sys
+
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
+    @property
+    def simulator(self) -> "Simulator":
+        return cast("Server", self.server).simulator
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's own name
+        """Say nothing: standard error belongs to the command that runs against it."""
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """Refuse what is not even HTTP, in the gateway's shape rather than in HTML."""
+        self.close_connection = True
+        self._write(gateway_error(code, message or explain), None)
+
+    def do_GET(self) -> None:
+        """Response one request."""
+        body = self._body()
+        if body is None:
+            return
+        path, _, query = self.path.partition("?")
+        simulator = self.simulator
+        request = Request(
+            self.command, path, query, cast("HTTPMessage", self.headers), body, simulator.clock()
+        )
+        fault = simulator.take(request)
+        if fault is None:
+            self._write(simulator.answer(request), None)
+        else:
+            self._apply(fault, request)
+
+    do_POST = do_PUT = do_DELETE = do_PATCH = do_HEAD = do_OPTIONS = do_GET  # noqa: N815
+
+    def _body(self) -> bytes | None:
+        if "Transfer-Encoding" in self.headers:
+            self.send_error(HTTPStatus.LENGTH_REQUIRED, "Content-Length is missing")
+            return None
+        length = self.headers.get("Content-Length", "0")
+        if not re.fullmatch("[0-9]{1,18}", length):
+            self.send_error(HTTPStatus.BAD_REQUEST, "Content-Length is no number")
+            return None
+        if int(length) > _LONGEST_BODY:
+            self.send_error(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+            return None
+        body = self.rfile.read(int(length))
+        if len(body) < int(length):
+            self.close_connection = True
+            return None
+        return body
+
+    def _apply(self, fault: Fault, request: Request) -> None:
+        if fault.delay_s and self.simulator.stopping.wait(fault.delay_s):
+            self.close_connection = True
+            return
+        if fault.reset:
+            # To linger for no time at all is to send RST.
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.rfile.close()
+            self.connection.close()
+        if fault.drop or fault.reset:
+            self.close_connection = True
+            return
+        if fault.interim:
+            self.wfile.write(b"HTTP/1.1 103 Early Hints\r\nLink: </>; rel=preload\r\n\r\n")
+        self._write(self._faulty(fault, request), fault)
+        # Nothing in the response announces it.
+        self.close_connection = self.close_connection or fault.close
+
+    def _faulty(self, fault: Fault, request: Request) -> Response:
+        if fault.status is None and fault.senseless is None:
+            return self.simulator.answer(request)
+        status = fault.status or 200
+        answer = gateway_error(status)
+        headers = dict(answer.headers)
+        if fault.retry_after_s is not None:
+            headers["Retry-After"] = self.date_time_string(
+                int(self.simulator.clock() + fault.retry_after_s)
+            )
+        elif fault.retry_after is not None:
+            headers["Retry-After"] = fault.retry_after
+        if 300 <= status < 400:
+            headers["Location"] = f"{self.simulator.endpoint}/elsewhere"
+        if fault.senseless is None:
+            return Response(status, answer.body, headers)
+        kind = "text/html" if fault.senseless == "html" else answer.content_type
+        return Response(status, INVALID[fault.senseless], headers, kind)
+
+    def _write(self, answer: Response, fault: Fault | None) -> None:
+        headers = {
+            "Date": self.date_time_string(),
+            "Content-Type": answer.content_type,
+            "Content-Length": str(len(answer.body)),
+            "X-Request-Id": secrets.token_hex(16),
+            **answer.headers,
+            **({"Connection": "close"} if self.close_connection else {}),
+        }
+        try:
+            phrase = HTTPStatus(answer.status).phrase
+        except ValueError:
+            phrase = "Unknown"
+        lines = [f"HTTP/1.1 {answer.status} {phrase}", *(f"{k}: {v}" for k, v in headers.items())]
+        head = "\r\n".join([*lines, "", ""]).encode("latin-1")
+        body = b"" if self.command == "HEAD" else answer.body
+        if fault is not None and fault.truncate is not None:
+            body = body[: fault.truncate]
+            self.close_connection = True
+        if fault is None or fault.trickle is None:
+            self.wfile.write(head + body)
+        elif fault.headers:
+            self._trickle(head + body, fault.trickle)
+        else:
+            self.wfile.write(head)
+            self._trickle(body, fault.trickle)
+
+    def _trickle(self, data: bytes, bytes_per_s: float) -> None:
+        # In pieces of a twentieth of a second where one byte at a time would be too often.
+        size = max(1, int(bytes_per_s / 20))
+        for start in range(0, len(data), size):
+            self.wfile.write(data[start : start + size])
+            if self.simulator.stopping.wait(size / bytes_per_s):
+                self.close_connection = True
+                return
