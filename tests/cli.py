@@ -14,30 +14,36 @@ from typing import IO, Any
 
 DLFTASK = (sys.executable, "-m", "dlftask")
 
+# Subprocesses are measured where the tests are.
+COVERAGE = {
+    name: value for name, value in os.environ.items() if name.startswith("COVERAGE_PROCESS")
+}
+
 _SECRET = re.compile("TOKEN$|_SK$|SECRET_KEY$")
 
 
 def check_no_secret(printed: str, env: Mapping[str, str] | None) -> None:
-    """That no secret of an environment was printed: asked of every run of the whole suite."""
+    """Check that no secret of an environment was printed, in every run of the whole suite."""
     secrets = {v for k, v in (env or {}).items() if _SECRET.search(k) and len(v) >= 10}
     assert not [secret for secret in secrets if secret in printed], printed
 
 
 class Finished(subprocess.CompletedProcess[str]):
-    """What became of a run, and what it cost: seconds of wall time, MiB of memory at its peak."""
+    """A run that ended, and its cost: seconds of wall time, MiB of memory at its peak."""
 
     seconds: float
     peak_mib: float
 
 
 def environment(home: Path, env: Mapping[str, str] | None = None) -> dict[str, str]:
-    """A user's environment with nothing set up: whatever else is wanted stands in ``env``."""
+    """A user's environment with nothing set up, and what is in ``env``."""
     return {
         "PATH": os.environ["PATH"],
         "LANG": "C.UTF-8",
         "HOME": str(home),
         "XDG_CONFIG_HOME": str(home / "config"),
         "XDG_STATE_HOME": str(home / "state"),
+        **COVERAGE,
         **(env or {}),
     }
 
@@ -52,6 +58,23 @@ def configured(endpoint: str, **more: str) -> dict[str, str]:
     }
 
 
+def _wait(process: subprocess.Popen[bytes]) -> int:
+    """Wait for the end of a process; its memory at its peak in KiB, 0 where that is not known."""
+    if sys.platform == "win32":
+        process.wait()
+        return 0
+    # Popen.wait does not tell what the process cost.
+    _, wait_status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(wait_status)
+    # macOS counts bytes.
+    return usage.ru_maxrss // (1024 if sys.platform == "darwin" else 1)
+
+
+def startup_s() -> float:
+    """How long a run that does nothing takes now, on this machine, busy as it is."""
+    return run_dlftask("--version").seconds
+
+
 def run_dlftask(
     *args: str,
     env: Mapping[str, str] | None = None,
@@ -64,7 +87,7 @@ def run_dlftask(
 ) -> Finished:
     """Run ``dlftask ARGS`` to its end, in ``home`` or a home folder of its own.
 
-    A stream that is given is not captured; standard input is empty unless ``input`` says more.
+    A stream that is passed is not captured; standard input is empty without ``input``.
     Raises ``subprocess.TimeoutExpired``.
     """
     with ExitStack() as stack:
@@ -83,9 +106,7 @@ def run_dlftask(
         )
         alarm = threading.Timer(timeout, process.kill)
         alarm.start()
-        # Popen.wait does not say what the process cost.
-        _, wait_status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(wait_status)
+        peak_kib = _wait(process)
         seconds = time.monotonic() - started
         alarm.cancel()
         if seconds >= timeout:
@@ -100,5 +121,5 @@ def run_dlftask(
         )
         check_no_secret(finished.stdout + finished.stderr, env)
         finished.seconds = seconds
-        finished.peak_mib = usage.ru_maxrss / 1024
+        finished.peak_mib = peak_kib / 1024
         return finished

@@ -1,10 +1,10 @@
-"""Random mutations of what comes from outside: nothing but the project's own errors may come out.
+"""Random mutations of untrusted input: only errors of the package may come out.
 
     python tests/fuzz.py --minutes 10 [--seed N]
 
-Answers of the service (the API page's examples), its errors, configuration files and standard
-input are mutated and read; what can be read is rendered in every format. The first other
-exception, or output that breaks its format's promise, ends it with 1 and keeps the input in a file.
+Responses of the service (the API page's examples), its errors, configuration files and standard
+input are mutated and read; what can be read is rendered in every format. Any other exception, or
+output that is not what its format promises, ends it with 1 and keeps the input in a file.
 """
 
 import argparse
@@ -38,7 +38,7 @@ from dlftask.task import read_task
 from dlftask.task_ids import check_task_id, read_task_ids
 from dlftask.waiting.snapshot import Snapshot
 
-PART = {
+SUBTASK = {
     "id": "008aae2e675d3bcb01675d3c9f5f0002",
     "lastUpdate": 1543457513000,
     "name": "Import the job_batch job.",
@@ -53,7 +53,7 @@ TASK = {
     "projectId": "b384b9e9ab9b4ee8994c8633aabc9505",
     "startTime": 1543457499000,
     "status": "SUCCESSFUL",
-    "subtasks": [PART, {**PART, "status": "FAILED", "message": "导入[失败]"}],
+    "subtasks": [SUBTASK, {**SUBTASK, "status": "FAILED", "message": "导入[失败]"}],
 }
 FAILED = {**TASK, "status": "FAILED", "message": "Failed to read the OBS file.", "subtasks": []}
 ERROR = {"error_code": "DLF.0810", "error_msg": "Task does not exist"}
@@ -120,7 +120,7 @@ def mutated(rng: random.Random, values: Sequence[Any]) -> bytes:
 def check_clean(text: str) -> None:
     found = CONTROL.search(text)
     if found:
-        raise AssertionError(f"a control character is let through: {found[0]!r}")
+        raise AssertionError(f"a control character gets through: {found[0]!r}")
 
 
 def read_and_render(body: bytes) -> None:
@@ -132,7 +132,7 @@ def read_and_render(body: bytes) -> None:
     for utc, compact, unicode in ((True, False, True), (False, True, False)):
         lines = list(tree_lines(task, utc=utc, compact=compact, unicode=unicode))
         if any("\n" in line for line in lines):
-            raise AssertionError("a line of the tree is two")
+            raise AssertionError("a line of the tree has a line break")
         check_clean("".join(lines).replace("\t", "\x00"))
     text = ChangeLines(WaitState(["asked"]), utc=True).of(Snapshot("asked", task))
     for line in text.splitlines():
@@ -140,16 +140,16 @@ def read_and_render(body: bytes) -> None:
     for text in (render_json(snapshots), render_jsonl(snapshots)):
         check_clean(text)
         if json.loads(text) != task.raw:
-            raise AssertionError("the JSON has another meaning")
+            raise AssertionError("the JSON has changed its meaning")
     for line in "".join(render_tsv(snapshots)).splitlines(keepends=True):
         check_clean(line)
         if line.count("\t") != 9 or not line.endswith("\n"):
-            raise AssertionError("a line of tsv has not ten fields")
+            raise AssertionError("a TSV line does not have ten fields")
     lost = Snapshot("lost", None, ConfigurationError("x"))
     report = "".join(render_junit([*snapshots, lost], strict=True))
     root = ET.fromstring(report.encode())
     if int(root.get("tests", "-1")) != len(root.findall(".//testcase")):
-        raise AssertionError("junit counts wrong")
+        raise AssertionError("the counts of the JUnit report are wrong")
 
 
 def read_error_body(body: bytes) -> None:
@@ -159,7 +159,7 @@ def read_error_body(body: bytes) -> None:
     status = rng.choice([200, 204, 302, 304, 400, 401, 403, 404, 408, 429, 500, 503, 599, 999])
     error = error_for(Response(status, headers, body), "the service")
     if not isinstance(error, DlftaskError):
-        raise TypeError("no error of ours")
+        raise TypeError("not an error of the package")
     check_clean(escape_controls(str(error)))
     write_error(error, Streams(_Nowhere(), _Nowhere()), task_id="asked")  # type: ignore[arg-type]
 
@@ -203,11 +203,11 @@ def read_duration(body: bytes) -> None:
     except ValueError:
         return
     if not 0 < seconds < float("inf"):
-        raise AssertionError(f"no duration: {seconds}")
+        raise AssertionError(f"not a positive duration: {seconds}")
 
 
 def fuzz(seconds: float, seed: int, *, most: int | None = None) -> int:
-    """Try inputs for so long, or so many; how many were tried."""
+    """Try inputs for a time, or ``most`` of them; return how many were tried."""
     rng = random.Random(seed)
     until = time.monotonic() + seconds
     tried = 0
@@ -253,10 +253,10 @@ def main() -> int:
     sys.stdout.flush()
     try:
         tried = fuzz(arguments.minutes * 60, seed)
-    except Exception:  # noqa: BLE001 - that is what is looked for
+    except Exception:  # noqa: BLE001 - any exception is a finding
         traceback.print_exc()
         return 1
-    sys.stdout.write(f"{tried:,} inputs tried, nothing but the project's own errors came out\n")
+    sys.stdout.write(f"{tried:,} inputs tried: only errors of the package came out\n")
     return 0
 
 

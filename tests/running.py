@@ -1,4 +1,4 @@
-"""A run of the command line under way, and an endpoint that nobody can connect to."""
+"""A run of the command line in progress, an import's clock, an endpoint that accepts nothing."""
 
 import os
 import signal
@@ -17,8 +17,21 @@ LIMIT_S = 1.0
 """How long a run may take to end after a signal."""
 
 
+class ImportClock:
+    """The simulator's time: imports run until a test sets it ahead."""
+
+    ahead_s = 0.0
+
+    def __call__(self) -> float:
+        return time.time() + self.ahead_s
+
+    def end_imports(self) -> None:
+        """Let every import that was started end."""
+        self.ahead_s += 60.0
+
+
 class Running:
-    """A run under way; both of its streams are files, unless others are given."""
+    """A run in progress; both of its streams are files, unless others are passed."""
 
     def __init__(
         self,
@@ -77,7 +90,7 @@ class Running:
             time.sleep(0.02)
 
     def end(self, *numbers: signal.Signals, gap_s: float = 0.0) -> int:
-        """Send these signals; the exit status, which must come within a second."""
+        """Send these signals; return the exit status, which must come within a second."""
         began = time.monotonic()
         for number in numbers:
             self.process.send_signal(number)

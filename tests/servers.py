@@ -1,4 +1,4 @@
-"""Servers that answer as no service should: real sockets, scripted bytes."""
+"""Servers that respond as no service should: real sockets, scripted bytes."""
 
 import contextlib
 import socket
@@ -9,7 +9,7 @@ from typing import Self
 from urllib.parse import urlsplit
 
 Talk = Callable[[socket.socket, bytes], object]
-"""What a server does with a connection, once it has read a request's head."""
+"""What a server does with a connection after it has read a request's head."""
 
 TASK = b'{"id": "t1", "status": "SUCCESSFUL", "name": "Import", "subtasks": []}'
 
@@ -17,7 +17,7 @@ TASK = b'{"id": "t1", "status": "SUCCESSFUL", "name": "Import", "subtasks": []}'
 def answer(
     body: bytes = TASK, *, status: str = "200 OK", headers: Mapping[str, str] | None = None
 ) -> bytes:
-    """A well-formed answer of HTTP/1.1; a header given as such replaces the usual one."""
+    """A well-formed HTTP/1.1 response; a header passed in replaces the usual one."""
     usual = {"Content-Type": "application/json", "Content-Length": str(len(body))}
     lines = [f"{name}: {value}\r\n" for name, value in {**usual, **(headers or {})}.items()]
     return f"HTTP/1.1 {status}\r\n{''.join(lines)}\r\n".encode("latin-1") + body
@@ -34,10 +34,10 @@ def sending(*parts: bytes) -> Talk:
 
 
 class Server:
-    """A server on loopback: a thread a connection, closed when ``talk`` returns.
+    """A server on loopback: a thread per connection, closed when ``talk`` returns.
 
     With ``keep_alive`` the connection is closed only where ``talk`` returns something, such as an
-    error. ``heads`` are the requests' heads in their order, ``connections`` counts what was
+    error. ``heads`` are the heads of the requests in order, ``connections`` counts those that were
     accepted. With ``greet`` it talks at once and reads no request.
     """
 

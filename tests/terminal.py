@@ -14,7 +14,7 @@ from dlftask.streams import Streams
 
 
 class Terminal:
-    """A terminal of so many rows and columns: ``streams`` writes to it, ``lines`` is its screen."""
+    """A terminal of a size: ``streams`` writes to it, ``lines`` is its screen."""
 
     def __init__(
         self, rows: int = 24, columns: int = 80, *, color: str = "never", encoding: str = "utf-8"
@@ -42,7 +42,7 @@ class Terminal:
         self.screen.resize(rows, columns)
 
     def read(self) -> bytes:
-        """What was written since the last time, shown on the screen too."""
+        """What was written since the last call, shown on the screen too."""
         data = b""
         while select.select([self._master], [], [], 0)[0]:
             data += os.read(self._master, 65536)

@@ -425,18 +425,17 @@ def test_141_a_reader_gone_is_no_news(simulator: Simulator) -> None:
 
 def test_124_prints_the_last_state_and_how_to_go_on(simulator: Simulator) -> None:
     task_id = simulator.start_import()
-    finished = run(simulator, "get", "--wait", "--timeout", "1.2s", "-o", "json", task_id)
+    finished = run(simulator, "get", "--wait", "--timeout", "4s", "-o", "json", task_id)
     assert finished.returncode == 124
     assert json.loads(finished.stdout)["status"] == "RUNNING"
     lines = finished.stderr.splitlines()
     assert all(line.startswith(("dlftask: ", "hint: ")) for line in lines)
     (error,) = [line for line in lines if line.startswith("dlftask: error: ")]
     assert task_id in error
-    assert "1.2s" in error
+    assert "4s" in error
     assert any("RUNNING" in line for line in lines)
     assert any(
-        line.endswith(f"dlftask get --wait --timeout 1.2s --output json {task_id}")
-        for line in lines
+        line.endswith(f"dlftask get --wait --timeout 4s --output json {task_id}") for line in lines
     )
 
 
@@ -482,7 +481,7 @@ def test_of_several_tasks_the_contracts_order_decides(
 
 def test_a_failed_task_counts_before_the_time_out(simulator: Simulator) -> None:
     task_id = simulator.start_import()
-    finished = run(simulator, "get", "-w", "-q", "--timeout", "1s", task_id, FAILED)
+    finished = run(simulator, "get", "-w", "-q", "--timeout", "4s", task_id, FAILED)
     assert finished.returncode == 1
     assert len(error_lines(finished)) == 1
 

@@ -3,7 +3,6 @@
 The table of what came of it stands in the summary of the run.
 """
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -16,7 +15,7 @@ from dlftask.waiting.policy import WaitPolicy
 from dlftask.waiting.scheduler import poll
 from dlftask.waiting.snapshot import Snapshot, overall_status
 from dlftask.waiting.workers import WorkerPool
-from tests.cli import run_dlftask
+from tests.running import ImportClock, Running
 
 OUTAGE_S = 0.4
 """The longest outage of a wait in which the fault does not pass."""
@@ -88,16 +87,6 @@ by_name = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 one_or_many = pytest.mark.parametrize("tasks", [1, 3], ids=["one task", "many tasks"])
 
 
-class Clock:
-    """The simulator's time: imports run until somebody says that they have ended."""
-
-    def __init__(self) -> None:
-        self.ahead_s = 0.0
-
-    def __call__(self) -> float:
-        return time.time() + self.ahead_s
-
-
 @dataclass(frozen=True)
 class Found:
     """What came of a wait: the first task is the one that the fault befell."""
@@ -119,7 +108,7 @@ def wait(
     case: Case, fault: Fault, tasks: int, *, until_asked: int, max_outage_s: float = 30.0
 ) -> Found:
     """Wait for tasks that end once the first one was asked for often enough."""
-    clock, notes = Clock(), list[str]()
+    clock, notes = ImportClock(), list[str]()
     with Simulator(clock=clock) as simulator:
         ids = [simulator.start_import() for _ in range(tasks)]
         simulator.set_faults(replace(fault, task=ids[0]))
@@ -143,7 +132,7 @@ def wait(
             for changed in news:
                 snapshots.update((snapshot.task_id, snapshot) for snapshot in changed)
                 if asked() >= until_asked or snapshots[ids[0]].settled:
-                    clock.ahead_s = 60.0
+                    clock.end_imports()
             pool.close()
         return Found(list(snapshots.values()), asked(), notes)
 
@@ -212,13 +201,16 @@ def test_twice_after_the_first_good_answer(case: Case, tasks: int, record_proper
 
 
 @pytest.mark.parametrize("name", ["reset", "503", "HTML"])
-def test_the_command_line_does_the_same(name: str) -> None:
+def test_the_command_line_does_the_same(name: str, import_clock: ImportClock) -> None:
     case = next(case for case in CASES if case.name == name)
-    with Simulator(speed=9.3) as simulator:
+    with Simulator(clock=import_clock) as simulator:
         task_id = simulator.start_import()
         simulator.set_faults(replace(case.fault, after=1, count=2))
         args = ["watch", "--interval", "100ms", task_id]
-        finished = run_dlftask(*args, env=simulator.environment())
-    assert finished.returncode == 0
-    assert finished.stderr.count("retrying for up to") == 1
-    assert finished.stderr.count("the service is back") == 1
+        with Running(*args, env=simulator.environment()) as run:
+            # The import ends once the outage is over.
+            run.until(lambda: len(simulator.requests) >= 5)
+            import_clock.end_imports()
+            assert run.process.wait(30) == 0
+            assert run.stderr.count("retrying for up to") == 1
+            assert run.stderr.count("the service is back") == 1

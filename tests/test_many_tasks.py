@@ -12,29 +12,15 @@ from dlftask.errors import ExitStatus
 from dlftask.simulator import Fault, Simulator
 from dlftask.waiting.snapshot import Snapshot  # noqa: TC001 - a block for it saves nothing
 from tests.cli import run_dlftask
-from tests.running import Running
+from tests.running import ImportClock, Running
 
 FAILED = "008aae2e675d3bcb01675d3e6b960004"
 SUCCESSFUL = "008aae2e675d3bcb01675d3c66f20000"
 
 
-class Clock:
-    """The simulator's time: imports run until somebody says that they have ended."""
-
-    ahead_s = 0.0
-
-    def __call__(self) -> float:
-        return time.time() + self.ahead_s
-
-
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def simulator(clock: Clock) -> Iterator[Simulator]:
-    with Simulator(clock=clock) as running:
+def simulator(import_clock: ImportClock) -> Iterator[Simulator]:
+    with Simulator(clock=import_clock) as running:
         yield running
 
 
@@ -52,13 +38,15 @@ def count_connections(simulator: Simulator) -> list[object]:
     return accepted
 
 
-def test_a_thousand_tasks_share_eight_connections(simulator: Simulator, clock: Clock) -> None:
+def test_a_thousand_tasks_share_eight_connections(
+    simulator: Simulator, import_clock: ImportClock
+) -> None:
     connections = count_connections(simulator)
     ids = [simulator.start_import() for _ in range(1000)]
     args = ["get", "-w", "-q", "--concurrency", "8", *ids]
     with Running(*args, env=simulator.environment()) as run:
         run.until(lambda: len(simulator.requests) >= 1000, within_s=60)
-        clock.ahead_s = 60.0
+        import_clock.end_imports()
         assert run.process.wait(60) == 0
     asked = Counter(request.path.rpartition("/")[2] for request in simulator.requests)
     assert asked.keys() == set(ids)
@@ -83,7 +71,7 @@ def client_of(simulator: Simulator, read_timeout: float) -> Client:
     )
 
 
-def test_dead_tasks_delay_no_other(simulator: Simulator, clock: Clock) -> None:
+def test_dead_tasks_delay_no_other(simulator: Simulator, import_clock: ImportClock) -> None:
     """Seven of eight questions hang: the others are asked for as if there were none."""
     dead = [f"dead-{number}" for number in range(7)]
     simulator.set_faults(*(Fault(delay_s=60, task=task_id) for task_id in dead))
@@ -95,7 +83,7 @@ def test_dead_tasks_delay_no_other(simulator: Simulator, clock: Clock) -> None:
         for snapshot in client.watch([*dead, *fine], interval=0.1):
             snapshots[snapshot.task_id] = snapshot
             if snapshot.task is not None:
-                clock.ahead_s = 60.0
+                import_clock.end_imports()
             if snapshot.settled:
                 ended[snapshot.task_id] = time.monotonic() - began
     assert max(ended[task_id] for task_id in fine) < min(ended[task_id] for task_id in dead)
@@ -103,14 +91,16 @@ def test_dead_tasks_delay_no_other(simulator: Simulator, clock: Clock) -> None:
     assert statuses == {ExitStatus.UNAVAILABLE}
 
 
-def test_a_task_that_dies_in_mid_wait_delays_no_other(simulator: Simulator, clock: Clock) -> None:
+def test_a_task_that_dies_in_mid_wait_delays_no_other(
+    simulator: Simulator, import_clock: ImportClock
+) -> None:
     dying, *fine = [simulator.start_import() for _ in range(4)]
     simulator.set_faults(Fault(trickle=1, headers=True, task=dying, after=1))
     seen: list[float] = []
     with client_of(simulator, read_timeout=30.0) as client:
         for snapshot in client.watch([dying, *fine], interval=0.05, max_outage=1.0):
             if snapshot.task_id == dying and snapshot.task is not None:
-                clock.ahead_s = 60.0
+                import_clock.end_imports()
             if snapshot.task_id in fine and snapshot.settled:
                 seen.append(time.monotonic())
             if snapshot.task_id == dying and snapshot.settled:
@@ -118,12 +108,14 @@ def test_a_task_that_dies_in_mid_wait_delays_no_other(simulator: Simulator, cloc
                 assert len(seen) == len(fine)
 
 
-def test_a_failed_one_does_not_end_the_others_wait(simulator: Simulator, clock: Clock) -> None:
+def test_a_failed_one_does_not_end_the_others_wait(
+    simulator: Simulator, import_clock: ImportClock
+) -> None:
     task_id = simulator.start_import()
     args = ["watch", "--interval", "100ms", FAILED, "no-such-task", SUCCESSFUL, task_id]
     with Running(*args, env=simulator.environment()) as run:
         run.until(lambda: len(simulator.requests) > 6)
-        clock.ahead_s = 60.0
+        import_clock.end_imports()
         assert run.process.wait(20) == 4
         assert f" FAILED     task    {FAILED} " in run.stdout
         assert f" SUCCESSFUL task    {task_id} " in run.stdout.splitlines()[-1]

@@ -267,5 +267,5 @@ def test_pipes_and_files_need_no_rich() -> None:
         " dlftask.output.junit; print({'rich', 'requests', 'jmespath', 'xml', 'datetime'}"
         " & set(sys.modules))"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    done = subprocess.run([sys.executable, "-c", program], env={}, capture_output=True, check=True)
     assert done.stdout.strip() == b"set()"

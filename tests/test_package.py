@@ -1,4 +1,4 @@
-"""What is built and installed: its metadata, its files and what it lets a program import."""
+"""What is built and installed: its metadata, its files and what a program may import."""
 
 import subprocess
 import sys
@@ -54,7 +54,7 @@ def test_the_command_is_the_entry_point() -> None:
     assert script.load() is run
 
 
-def test_the_metadata_says_what_it_is(metadata: Message) -> None:
+def test_the_metadata_describes_it(metadata: Message) -> None:
     assert metadata["Name"] == "dlftask"
     assert metadata["Requires-Python"] == ">=3.11"
     assert metadata["Summary"] == PROJECT["description"]
@@ -107,9 +107,11 @@ def test_the_sdist_holds_what_builds_and_tests_it(packages: Path) -> None:
         names = {name.partition("/")[2] for name in sdist.getnames()}
     assert {"pyproject.toml", "README.md", "PKG-INFO", "tests/test_package.py"} <= names
     assert {"completions/_dlftask", "dlftask/py.typed", "tests/pictures/failed.svg"} <= names
+    assert {".ci/run", ".github/CONTRIBUTING.md"} <= names
     tops = {name.partition("/")[0] for name in names}
     assert tops - {".gitignore"} == {
         ".ci",
+        ".github",
         "PKG-INFO",
         "README.md",
         "completions",
@@ -127,9 +129,9 @@ def test_the_installed_package_is_typed() -> None:
 
 def test_the_names_that_a_program_may_import_are_these() -> None:
     assert dlftask.__all__ == [
+        "AuthenticationError",
         "Client",
         "ConfigurationError",
-        "AuthenticationError",
         "DlftaskError",
         "ExitStatus",
         "InvalidResponse",

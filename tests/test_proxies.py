@@ -112,9 +112,9 @@ def port_from(file: Path, process: "subprocess.Popen[bytes]") -> int:
 def test_no_proxy_leaves_the_proxy_out(variable: str, value: str) -> None:
     with service_behind_a_proxy() as (_, proxy, _seen):
         env = configured(PLAIN, HTTP_PROXY=proxy.url, **{variable: value})
-        run = run_dlftask("get", "--insecure", "--timeout", "1s", "--wait", "t1", env=env)
+        run = run_dlftask("get", "--insecure", "t1", env=env)
         assert proxy.connections == 0
-    assert run.returncode in (6, 124)  # nobody else knows the name
+    assert run.returncode == 6  # only the proxy knows the name
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.0.0.3", "[::1]"])
@@ -191,7 +191,7 @@ def test_a_proxy_that_is_not_there_is_6_with_a_hint_and_no_password(url: str) ->
 )
 def test_a_proxy_that_is_no_url_is_a_clear_error_without_its_password(url: str) -> None:
     run = run_dlftask("get", "--debug", "t1", env=configured("https://a.test", HTTPS_PROXY=url))
-    assert run.returncode in (2, 6)
+    assert run.returncode == 2
     assert "hint: check " in run.stderr
     assert "proxy" in run.stderr.lower()
     assert "hunter2" not in run.stderr

@@ -1,72 +1,41 @@
-"""The README tells the truth: its commands run, its tables are the program's own."""
+"""The README tells the truth: its commands run, its tables and figures are the program's own."""
 
-import bisect
-import os
 import re
-import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
-from typer.main import get_command
+from markdown_it import MarkdownIt
 
-from dlftask.cli import app
 from dlftask.errors import ExitStatus
-from dlftask.profiles import Profile
 from dlftask.settings import load_settings
 from dlftask.simulator import Simulator
-from dlftask.simulator.__main__ import _parser
-from dlftask.simulator.faults import read_scenario
-from dlftask.waiting.policy import WaitPolicy
+from tests.benchmarks.compare import PARTS, polls
+from tests.cli import run_dlftask
+from tests.readme import (
+    BLOCKS,
+    README,
+    ROOT,
+    Block,
+    block,
+    needs,
+    run_in_shell,
+    table,
+    write_program,
+)
+from tests.servers import Server, answer
 from tests.test_credentials import PRECEDENCE
 
-ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-PROJECT_ID = "b384b9e9ab9b4ee8994c8633aabc9505"
+SHELL = [b for b in BLOCKS if b.language in ("sh", "console")]
 
-
-@dataclass(frozen=True)
-class Block:
-    """A fenced block: its language, the heading above it and what stands in it."""
-
-    language: str
-    heading: str
-    text: str
-
-    @property
-    def name(self) -> str:
-        return next(line for line in self.text.splitlines() if not line.startswith("#"))
-
-
-def read_blocks() -> Iterator[Block]:
-    heading, language, lines = "", None, list[str]()
-    for line in README.splitlines():
-        if line.startswith("```") and language is None:
-            language, lines = line.removeprefix("```"), []
-        elif line == "```":
-            yield Block(language or "", heading, "\n".join(lines) + "\n")
-            language = None
-        elif language is not None:
-            lines.append(line)
-        elif line.startswith("#"):
-            heading = line.lstrip("# ")
-
-
-BLOCKS = list(read_blocks())
-SHELL = [block for block in BLOCKS if block.language in ("sh", "console")]
-
-# What a command ends with, where that is not 0, and what it says then.
+# What a command ends with, where that is not 0.
 ENDS_WITH = {
-    "dlftask get --compact 008aae2e675d3bcb01675d40ab3f0005": (1, "Start the job_batch job"),
-    "python -m dlftask.simulator --scenario scenario.toml --speed 2 -- \\": (
-        1,
-        "the import failed",
-    ),
+    "python -m dlftask.simulator --speed 2 --fault 'drop,from=1500ms,until=3500ms,"
+    "path=*/system-tasks/*' -- \\": 1,
 }
 NOT_RUN = {
     "python3 -m venv .venv && .venv/bin/pip install . && .venv/bin/dlftask watch --demo": (
@@ -75,377 +44,147 @@ NOT_RUN = {
     "python3 -m venv .venv && .venv/bin/pip install -e '.[test]' && .venv/bin/pytest -n 4": (
         ".ci/run runs it: it is what runs this test"
     ),
-    ".venv/bin/ruff check && .venv/bin/ruff format --check": (
-        ".ci/run runs the linters, and test_completions.py the generator; the others take minutes"
-    ),
-    "answer=$(curl -sS --fail-with-body -X POST \\": (
-        "the recipe's own test and the scenario's run it"
-    ),
-    ". completions/dlftask.bash                                 # bash: in ~/.bashrc": (
-        "one line for each shell: test_completions.py sources the files in each"
-    ),
+    "pip install .": ".ci/run installs with each of them",
+    "# get-token.sh: print an IAM token for the project of a region.": "it has a test of its own",
+    "export DLFTASK_REGION=cn-north-4": "it has a test of its own",
+    "# import.sh PATH: import jobs and wait for them, for an hour at most. It ends with the "
+    "status of": "test_readme_recipes.py runs it",
 }
 
 
-def table(first_column: str) -> list[list[str]]:
-    """The cells of the table whose first column has that title."""
-    lines = README.splitlines()
-    start = next(i for i, line in enumerate(lines) if line.startswith(f"| {first_column} |"))
-    rows = []
-    for line in lines[start + 2 :]:
-        if not line.startswith("|"):
-            break
-        rows.append([cell.strip() for cell in line.strip("|").split("|")])
-    return rows
+def test_it_is_short_enough_to_be_read() -> None:
+    assert len(README.splitlines()) <= 400
 
 
-def recipe(heading: str, language: str = "sh") -> str:
-    return next(b.text for b in BLOCKS if b.heading == heading and b.language == language)
+def commands(shown: Block) -> Iterator[tuple[str, str | None]]:
+    """The commands of a block, with what they print where the README shows that."""
+    if shown.language == "sh":
+        yield shown.text, None
+        return
+    for part in re.split(r"^\$ ", shown.text, flags=re.MULTILINE)[1:]:
+        command, _, output = part.partition("\n")
+        yield f"{{ {command}; }} 2>&1", output
 
 
-@pytest.fixture(scope="module")
-def simulator() -> Iterator[Simulator]:
-    with Simulator(speed=20) as running:
-        yield running
+@pytest.mark.parametrize("shown", [b for b in SHELL if b.name not in NOT_RUN], ids=lambda b: b.name)
+def test_a_command_runs(shown: Block, tmp_path: Path, simulator: Simulator) -> None:
+    needs("curl", "jq")
+    write_program(tmp_path, "import.sh", block("A shell script"))
+    for command, output in commands(shown):
+        done = run_in_shell(command, tmp_path, simulator.environment())
+        assert "Traceback" not in done.stderr
+        if output is None:
+            assert done.returncode == ENDS_WITH.get(shown.name, 0), done.stderr
+        else:
+            assert re.sub(r"request ID [\w-]+", "request ID …", done.stdout) == output
+
+
+def test_what_is_not_run_is_in_it() -> None:
+    assert set(NOT_RUN) | set(ENDS_WITH) <= {shown.name for shown in SHELL}
+
+
+def test_a_key_pair_and_a_region_are_enough(tmp_path: Path, simulator: Simulator) -> None:
+    variables = simulator.environment()
+    text = block("Connect").replace("SDK_AK=…", f"SDK_AK={variables['HUAWEICLOUD_SDK_AK']}")
+    text = text.replace("SDK_SK=…", f"SDK_SK={variables['HUAWEICLOUD_SDK_SK']}")
+    places = {name: variables[name] for name in ("DLFTASK_ENDPOINT", "DLFTASK_IAM_ENDPOINT")}
+    done = run_in_shell(text, tmp_path, places)
+    assert done.returncode == 0, done.stderr
+    assert "SUCCESSFUL" in done.stdout
 
 
 @pytest.fixture
-def workplace(tmp_path: Path) -> Path:
-    """A folder with what the README's commands find in theirs."""
-    (tmp_path / "completions").symlink_to(ROOT / "completions")
-    script = tmp_path / "import.sh"
-    script.write_text(recipe("A shell script"), encoding="utf-8")
-    script.chmod(0o755)
-    (tmp_path / "scenario.toml").write_text(recipe("Faults", "toml"), encoding="utf-8")
-    return tmp_path
+def get_token(tmp_path: Path) -> Iterator[tuple[Path, list[bytes]]]:
+    """The README's script that gets a token, as a program that asks an IAM of its own."""
+    needs("curl", "jq")
+    asked: list[bytes] = []
+
+    def issue(connection: Any, head: bytes) -> None:
+        body = head.partition(b"\r\n\r\n")[2]
+        while b"}}}}}}" not in re.sub(rb"\s", b"", body):
+            body += connection.recv(65536)
+        asked.append(body)
+        token = {"X-Subject-Token": "a-new-token"}
+        connection.sendall(answer(b"{}", status="201 Created", headers=token))
+
+    with Server(issue) as iam:
+        text = block("Connect", number=1)
+        url = "https://iam.$DLFTASK_REGION.myhuaweicloud.com"
+        assert url in text
+        write_program(tmp_path, "get-token.sh", text.replace(url, iam.url))
+        yield tmp_path, asked
 
 
-def run_in_shell(
-    text: str, folder: Path, variables: Mapping[str, str], *arguments: str
-) -> subprocess.CompletedProcess[str]:
-    programs = folder / "programs"
-    programs.mkdir(exist_ok=True)
-    for name, words in {"dlftask": "-m dlftask", "python": ""}.items():
-        program = programs / name
-        program.write_text(f'#!/bin/sh\nexec "{sys.executable}" {words} "$@"\n')
-        program.chmod(0o755)
-    return subprocess.run(
-        ["bash", "-e", "-o", "pipefail", "-c", text, "bash", *arguments],
-        cwd=folder,
-        env={
-            "PATH": f"{programs}:{os.environ['PATH']}",
-            "HOME": str(folder),
-            "LANG": "C.UTF-8",
-            "TASK_ID": "008aae2e675d3bcb01675d40ab3f0005",
-            **variables,
-        },
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        timeout=60,
-        check=False,
-    )
-
-
-def needs(*programs: str) -> None:
-    for program in programs:
-        if shutil.which(program) is None:
-            if os.environ.get("DLFTASK_TEST_ALL"):
-                pytest.fail(f"{program} is not installed")
-            pytest.skip(f"{program} is not installed")
-
-
-def commands(block: Block) -> Iterator[tuple[str, str | None]]:
-    """The commands of a block, with what they print where the README shows that."""
-    if block.language == "sh":
-        yield block.text, None
-        return
-    for part in re.split(r"^\$ ", block.text, flags=re.MULTILINE)[1:]:
-        command, _, shown = part.partition("\n")
-        yield command, shown
-
-
-@pytest.mark.parametrize("block", [b for b in SHELL if b.name not in NOT_RUN], ids=lambda b: b.name)
-def test_a_command_runs(block: Block, workplace: Path, simulator: Simulator) -> None:
-    if "curl" in block.text or "import.sh" in block.text:
-        needs("curl")
-    variables = dict(simulator.environment())
-    for command, shown in commands(block):
-        done = run_in_shell(command, workplace, variables)
-        assert "Traceback" not in done.stderr
-        if shown is not None:
-            assert done.stdout == shown
-            continue
-        status, says = ENDS_WITH.get(block.name, (0, ""))
-        assert done.returncode == status, done.stderr
-        assert says in done.stdout + done.stderr
-
-
-def test_what_is_not_run_still_stands_there() -> None:
-    names = [block.name for block in SHELL]
-    assert set(NOT_RUN) | set(ENDS_WITH) <= set(names)
-
-
-@pytest.mark.parametrize(
-    ("path", "status", "says"),
-    [
-        ("obs://bucket/jobs.zip", 0, "imported"),
-        ("obs://bucket/jobs-that-fail.zip", 1, "the import failed"),
-        ("obs://bucket/jobs-that-warn.zip", 1, "has warnings"),
-    ],
-)
-def test_the_shell_recipe_ends_as_the_import_does(
-    path: str, status: int, says: str, workplace: Path, simulator: Simulator
-) -> None:
-    needs("curl")
-    done = run_in_shell(f"./import.sh {path}", workplace, simulator.environment())
-    assert done.returncode == status
-    assert says in done.stdout + done.stderr
-
-
-def test_the_shell_recipe_tells_a_refusal(workplace: Path, simulator: Simulator) -> None:
-    needs("curl")
-    variables = {**simulator.environment(), "DLFTASK_TOKEN": "stale"}
-    done = run_in_shell("./import.sh obs://bucket/jobs.zip", workplace, variables)
-    assert done.returncode == 1
-    assert "not started: " in done.stderr
-
-
-def test_the_recipe_for_github_actions_waits_and_then_says_what_went_wrong(
-    workplace: Path, simulator: Simulator
-) -> None:
-    job = yaml.safe_load(recipe("GitHub Actions", "yaml"))["jobs"]["import"]
-    install, wait, explain = job["steps"]
-    assert set(job["env"]) == {
-        "DLFTASK_REGION",
-        "HUAWEICLOUD_SDK_AK",
-        "HUAWEICLOUD_SDK_SK",
-        "TASK_ID",
-    }
-    assert "DLFTASK_PACKAGE" in install["env"]
-    waited = run_in_shell(wait["run"], workplace, simulator.environment())
-    assert (waited.returncode, waited.stderr) == (1, "")
-    assert "Z FAILED" in waited.stdout
-    explained = run_in_shell(explain["run"], workplace, simulator.environment())
-    assert explained.returncode == 0
-    assert "✗ Start the job_batch job" in explained.stdout
-
-
-def test_the_recipe_for_gitlab_leaves_a_report(workplace: Path, simulator: Simulator) -> None:
-    job = yaml.safe_load(recipe("GitLab CI", "yaml"))["import"]
-    done = run_in_shell(job["script"][1], workplace, simulator.environment())
-    assert done.returncode == 1
-    report = job["artifacts"]["reports"]["junit"]
-    assert "<failure" in (workplace / report).read_text(encoding="utf-8")
-    assert job["allow_failure"]["exit_codes"] == [ExitStatus.TIMEOUT]
-
-
-def test_the_recipe_for_jenkins_leaves_a_report(workplace: Path, simulator: Simulator) -> None:
-    pipeline = recipe("Jenkins", "groovy")
-    script = re.findall(r"'''(.*?)'''", pipeline, re.DOTALL)[0]
-    done = run_in_shell(script, workplace, simulator.environment())
-    assert done.returncode == 1
-    report = re.findall(r"testResults: '(.*?)'", pipeline)[0]
-    assert "<failure" in (workplace / report).read_text(encoding="utf-8")
-    assert pipeline.count("{") == pipeline.count("}")
-
-
-# Tables
-
-
-def options_in_help(command: str) -> dict[str, tuple[str, str]]:
-    """Each option as its help has it: names and value, and the variables it says."""
-    found = {}
-    for param in get_command(app).commands[command].params:  # type: ignore[attr-defined]
-        if param.param_type_name == "option":
-            names = ", ".join(sorted([*param.opts, *param.secondary_opts], key=len))
-            value = f" {param.metavar}" if param.metavar else ""
-            variables = re.findall(r"\b(?:[A-Z]+_)+[A-Z]+\b", param.help.partition("[")[2])
-            found[names + value] = (param.name, " ".join(variables))
-    return found
-
-
-def test_the_options_are_those_of_the_help() -> None:
-    told = {
-        cells[0].strip("`"): " ".join(re.findall(r"`(.*?)`", cells[1])) for cells in table("option")
-    }
-    helped = {
-        names: variables.replace(" DLFTASK_TOKEN", "").replace("DLFTASK_TOKEN ", "")
-        if "token-file" not in names
-        else "DLFTASK_TOKEN_FILE"
-        for command in ("get", "watch")
-        for names, (_, variables) in options_in_help(command).items()
-    }
-    assert told == helped
-
-
-def test_each_variable_of_the_options_is_read(tmp_path: Path) -> None:
-    values = {"DURATION": "7s", "N": "3", "FORMAT": "tsv", "METHOD": "token", "URL": "https://h"}
-    for cells in table("option"):
-        option, names = cells[0].strip("`"), re.findall(r"`(DLFTASK_.*?)`", cells[1])
-        field = option.rpartition("--")[2].partition(" ")[0].replace("-", "_")
-        if not names or field in ("token_file", "profile"):
-            continue  # test_credentials.py and test_profiles.py have them
-        value = values.get(option.rpartition(" ")[2], "yes")
-        environ = {names[0]: value, "DLFTASK_CONFIG": ""}
-        settings = load_settings({"wait": True}, environ=environ, home=tmp_path)
-        default = load_settings({"wait": True}, environ={}, home=tmp_path)
-        field = field if hasattr(settings, field) else f"{field}_s"
-        assert getattr(settings, field) != getattr(default, field), option
-
-
-def test_the_defaults_are_the_settings_own(tmp_path: Path) -> None:
-    settings = load_settings({}, environ={}, home=tmp_path)
-    told = {
-        cells[0].strip("`").rpartition("--")[2]: cells[2].strip("`") for cells in table("option")
-    }
-    assert told["connect-timeout DURATION"] == f"{settings.connect_timeout_s:.0f}s"
-    assert told["read-timeout DURATION"] == f"{settings.read_timeout_s:.0f}s"
-    assert told["max-outage DURATION"] == f"{settings.max_outage_s / 60:.0f}m"
-    assert told["concurrency N"] == str(settings.concurrency)
-    assert told["output FORMAT"] == settings.output
-    assert told["auth METHOD"] == settings.auth
-    assert told["color WHEN"] == (settings.color or "auto")
-
-
-def test_the_exit_statuses_are_those_of_the_help_and_of_the_program() -> None:
-    told = [int(n) for cells in table("status") for n in cells[0].split(", ")]
-    help_text = run_in_shell_help()
-    section = help_text.partition("Exit status:\n")[2]
-    helped = [int(n) for n in re.findall(r"^ +(\d+) ", section, re.MULTILINE)]
-    helped += [int(n) for n in re.findall(r"; (\d+) ", section)]
-    assert sorted(told) == sorted(helped) == sorted(ExitStatus)
-
-
-def run_in_shell_help() -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "dlftask", "get", "--help"],
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        check=True,
-    )
-    return done.stdout
-
-
-def test_the_sources_of_credentials_stand_in_their_order() -> None:
-    assert [cells[0].strip("`") for cells in table("source")] == [row[0] for row in PRECEDENCE]
-
-
-def test_the_simulators_options_are_those_of_its_help() -> None:
-    actions = [action for action in _parser()._actions if action.dest != "help"]
-    helped = [
-        f"{action.option_strings[0]} {action.metavar or action.dest.upper()}" for action in actions
-    ]
-    start = README.index("| `--host HOST`")
-    table, _, _ = README[start:].partition("\n\n")
-    told = re.findall(r"^\| `(--.*?)`", table, re.MULTILINE)
-    assert told == helped
-
-
-TASKS_S = {"5 s": 5, "1 min": 60, "10 min": 600, "1 h": 3600, "10 h": 36_000}
-
-
-def cost(policy: WaitPolicy, task_s: float) -> str:
-    """Requests, and the mean delay in seconds, of tasks of 95 % to 105 % of a length."""
-    polls = [0.0]
-    while polls[-1] < task_s * 1.05:
-        polls.append(polls[-1] + policy.pause_s(polls[-1]))
-    ends = [task_s * (0.95 + 0.1 * (i + 0.5) / 1000) for i in range(1000)]
-    seen = [bisect.bisect_left(polls, end) for end in ends]
-    requests = sum(seen) / len(seen) + 1
-    delay_s = sum(polls[i] - end for i, end in zip(seen, ends, strict=True)) / len(ends)
-    return f"{requests:,.0f}; {delay_s:.1f} s"
-
-
-def test_the_table_of_polls_is_what_the_code_does() -> None:
-    ways = [WaitPolicy(wait=True, interval_s=seconds) for seconds in (None, 3.0, 5.0, 30.0)]
-    rows = [
-        f"| {name} | {' | '.join(cost(policy, seconds) for policy in ways)} |"
-        for name, seconds in TASKS_S.items()
-    ]
-    told = README.split("<!-- polls -->")[1].strip().splitlines()[2:]
-    assert told == rows
-
-
-# Examples
+def test_the_script_gets_a_token(get_token: tuple[Path, list[bytes]]) -> None:
+    folder, asked = get_token
+    user = {"IAM_USER": "me", "IAM_PASSWORD": 'a"b', "IAM_ACCOUNT": "us", "DLFTASK_REGION": "here"}
+    done = run_in_shell("./get-token.sh", folder, user)
+    assert (done.returncode, done.stdout) == (0, "a-new-token\n"), done.stderr
+    assert b'a\\"b' in asked[0]
 
 
 def test_the_configuration_file_is_accepted(tmp_path: Path) -> None:
     config = tmp_path / "config.toml"
-    config.write_text(recipe("The configuration file", "toml"), encoding="utf-8")
+    config.write_text(block("Connect", "toml"), encoding="utf-8")
     environ = {"DLFTASK_CONFIG": str(config)}
     settings = load_settings({"wait": True}, environ=environ, home=tmp_path)
     assert settings.region == "cn-north-4"
-    assert isinstance(settings.profile, Profile)
     nightly = load_settings({"profile": "nightly", "wait": True}, environ=environ, home=tmp_path)
-    assert (nightly.auth, nightly.strict, nightly.timeout_s) == ("agency", True, 6 * 3600.0)
+    assert (nightly.auth, nightly.timeout_s) == ("agency", 6 * 3600.0)
 
 
-def test_the_scenario_is_accepted(tmp_path: Path) -> None:
-    scenario = tmp_path / "scenario.toml"
-    scenario.write_text(recipe("Faults", "toml"), encoding="utf-8")
-    assert [fault.status for fault in read_scenario(scenario)] == [429, None, None]
+# Tables, figures and links
 
 
-AIRFLOW = """
-from typing import Any
-class BaseSensorOperator:
-    def __init__(self, *, task_id: str, poke_interval: float = ..., **kwargs: Any) -> None: ...
-    def poke(self, context: Any) -> bool: ...
-"""
+def test_the_exit_statuses_are_those_of_the_help_and_of_the_program() -> None:
+    listed = {int(n) for cells in table("status") for n in cells[0].split(", ")}
+    section = run_dlftask("get", "--help").stdout.partition("Exit status:\n")[2]
+    helped = {int(n) for n in re.findall(r"^ +(\d+) ", section, re.MULTILINE)}
+    helped |= {int(n) for n in re.findall(r"; (\d+) ", section)}
+    assert listed - {70} == helped - {70} == set(ExitStatus) - {70}
 
 
-@pytest.mark.parametrize("number", [0, 1])
-def test_an_example_for_python_is_typed(number: int, tmp_path: Path) -> None:
-    (tmp_path / "airflow").mkdir()
-    (tmp_path / "airflow" / "__init__.pyi").touch()
-    (tmp_path / "airflow" / "sdk.pyi").write_text(AIRFLOW)
-    example = tmp_path / "example.py"
-    example.write_text([b.text for b in BLOCKS if b.language == "python"][number])
-    done = subprocess.run(
-        [sys.executable, "-m", "mypy", "--strict", "--config-file=", str(example)],
-        cwd=tmp_path,
-        env={**os.environ, "MYPYPATH": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout
+def test_the_sources_of_credentials_are_in_their_order() -> None:
+    listed = [cells[0].strip("`") for cells in table("source")]
+    # A program is no row of that table: test_token_command.py runs it.
+    command = listed.index("profile: token_command")
+    assert listed[command - 1 : command + 2 : 2] == ["profile: token_file", "profile: ak, sk"]
+    tested = [row[0] for row in PRECEDENCE]
+    assert [source for source in listed if source in tested or source != listed[command]] == tested
 
 
-def test_the_first_example_for_python_runs(
-    simulator: Simulator,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    tmp_path: Path,
-) -> None:
-    for name, value in simulator.environment().items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    names: dict[str, Any] = {}
-    exec(next(b.text for b in BLOCKS if b.language == "python"), names)
-    assert "SUCCESSFUL 15000\n[]\n" in capsys.readouterr().out
+def test_each_option_exists() -> None:
+    helps = [run_dlftask(name, "--help").stdout for name in ("get", "watch")]
+    helps.append(run_dlftask("--help").stdout)
+    simulator = [sys.executable, "-m", "dlftask.simulator", "--help"]
+    helps.append(subprocess.run(simulator, capture_output=True, text=True, check=True).stdout)
+    others = {"--cli-waiter", "--force", "--upgrade", "--max-time", "--fail-with-body"}
+    others |= {"--config", "--arg", "--no-deps", "--option", "--show-completion"}
+    for option in set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README)) - others:
+        assert any(re.search(rf"{option}\b", text) for text in helps), option
 
 
-def test_the_rooms_are_those_that_there_are() -> None:
-    plan = next(block.text for block in BLOCKS if block.text.startswith("dlftask/\n"))
-    told, folder = set(), ""
-    for indent, name in re.findall(
-        r"^( *)([\w/.]+)  ", plan.partition("completions/")[0], re.MULTILINE
-    ):
-        if name.endswith("/"):
-            folder = name
-        told.add((folder if indent == "    " else "") + name if not name.endswith("/") else name)
-    package = ROOT / "dlftask"
-    there = {
-        str(path.relative_to(package))
-        for path in package.rglob("*.py")
-        if path.read_text(encoding="utf-8")
-        and path.parent.name + path.name != "simulator__init__.py"
-    }
-    assert {name for name in told if name.endswith(".py")} == there
+def test_each_variable_is_read_by_the_program() -> None:
+    sources = "".join(p.read_text(encoding="utf-8") for p in (ROOT / "dlftask").rglob("*.py"))
+    names = set(re.findall(r"\b(?:DLFTASK|HUAWEICLOUD_SDK|HW)_[A-Z_]+\b", README))
+    for name in names - {"DLFTASK_PACKAGE"}:
+        prefix, _, option = name.partition("_")
+        derived = prefix == "DLFTASK" and f"--{option.lower().replace('_', '-')}" in sources
+        assert name in sources or derived, name
+
+
+def test_what_a_wait_costs_is_what_the_code_does() -> None:
+    (ours, theirs) = polls(3600.0, None), polls(3600.0, 5.0)
+    assert f"costs {ours[0]:.0f} requests, and its end is seen {ours[1]:.1f} s late" in README
+    assert f"costs {theirs[0]:.0f} and {theirs[1]:.1f} s" in README
+
+
+def test_each_figure_has_a_command_that_measures_it() -> None:
+    named = re.findall(r"`python (tests/benchmarks/\w+\.py) ([\w-]+)`", README)
+    assert {part for _, part in named} >= {"polls", "start-up"}
+    for path, part in named:
+        assert (ROOT / path).is_file()
+        assert part in PARTS
 
 
 @pytest.mark.parametrize("target", re.findall(r"\]\(([^)]+)\)", README))
@@ -457,14 +196,77 @@ def test_a_link_leads_somewhere(target: str) -> None:
         assert (ROOT / target).is_file()
 
 
-def test_the_contributors_commands_are_there() -> None:
-    block = next(b.text for b in SHELL if b.name.startswith(".venv/bin/ruff check"))
-    files = re.findall(r"\S+/\S+\.py|^\.ci/run", block, re.MULTILINE)
-    assert len(files) >= 5
-    assert all((ROOT / name).is_file() for name in files)
+def test_it_is_the_markdown_that_it_looks_like() -> None:
+    tokens = MarkdownIt("gfm-like", {"linkify": False}).parse(README)
+    fences = [(t.info, t.content) for t in tokens if t.type == "fence"]
+    assert fences == [(b.language, b.text) for b in BLOCKS]
+    widths = {len(cells) for name in ("status", "source", "it needs") for cells in table(name)}
+    assert widths == {2, 3}
 
 
-def test_ci_runs_the_readmes_test_command() -> None:
+def test_a_log_of_ci_is_a_real_one(simulator: Simulator) -> None:
+    def plain(line: str) -> str:
+        return re.sub(r"^\S+|\b[0-9a-f]{32}\b", "…", line)
+
+    shown = block("CI recipes", "text").splitlines()
+    assert len(shown) == 12
+    task_id = simulator.start_import("obs://bucket/jobs-that-fail.zip")
+    environ = simulator.environment()
+    done = run_dlftask("watch", "--utc", task_id, env=environ)
+    real = {plain(line) for line in done.stdout.splitlines()}
+    assert {plain(line) for line in shown if " RUNNING " not in line} <= real
+    assert all(re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ \w+ +\w+ +\w{32} ", s) for s in shown)
+
+
+def test_each_wait_in_a_recipe_has_a_timeout() -> None:
+    recipes = [b for b in BLOCKS if b.language in ("yaml", "groovy") or b.name.startswith("# imp")]
+    waits = [line for b in recipes for line in b.text.splitlines() if "dlftask watch" in line]
+    assert len(waits) == len(recipes) == 5
+    assert all("--timeout " in line for line in waits)
+
+
+# Troubleshooting: what an error says is in the first column of a row.
+TROUBLES: list[tuple[str, dict[str, str], list[str], str]] = [
+    ("DLF.0810", {}, ["get", "no-such-task"], ""),
+    ("HTTP 401", {"DLFTASK_TOKEN": "an-old-token"}, ["get", "t1"], ""),
+    ("DLF.6888", {}, ["get", "t1"], "403 Forbidden"),
+    ("HTTP 403", {}, ["get", "t1"], "403 Forbidden"),
+    ("HTTP 429", {}, ["get", "t1"], "429 Too Many Requests"),
+    ("name", {"DLFTASK_ENDPOINT": "https://no-such-host.invalid"}, ["get", "t1"], ""),
+]
+
+
+@pytest.mark.parametrize(("says", "environ", "arguments", "status"), TROUBLES)
+def test_an_error_says_what_troubleshooting_lists(
+    says: str, environ: dict[str, str], arguments: list[str], status: str, simulator: Simulator
+) -> None:
+    assert any(f"`{says}`" in cells[0] for cells in table("the error says"))
+    variables = {**simulator.environment(), **environ}
+    body = b'{"error_code": "DLF.6888", "error_msg": "no permission"}'
+
+    def refuse(connection: Any, _head: bytes) -> None:
+        connection.sendall(answer(body, status=status, headers={"Connection": "close"}))
+
+    with Server(refuse) as server:
+        if status:
+            variables["DLFTASK_ENDPOINT"] = server.url
+        done = run_dlftask(*arguments, env=variables, timeout=60)
+    assert says in done.stderr
+    assert done.returncode in set(ExitStatus)
+
+
+# What runs all this
+
+
+def test_ci_runs_the_readmes_test_command_and_installs_as_it_says() -> None:
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
-    command = next(block.text for block in BLOCKS if "[test]" in block.text)
+    command = next(b.text for b in BLOCKS if "[test]" in b.text)
     assert f"\n{command.strip()} || exit\n" in script
+    for program in ("pip", "pipx", "uv"):
+        assert re.search(rf'bin/{program}" (tool )?install ', script)
+
+
+def test_the_floors_are_those_of_the_project() -> None:
+    needed = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert "urllib3>=2.6.3,<3" in needed["dependencies"]
+    assert "Needs urllib3 2.6.3 or newer" in README

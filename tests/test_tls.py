@@ -119,8 +119,14 @@ def test_https_to_a_plain_http_port_is_told_apart() -> None:
 
 def test_plain_http_to_an_https_port_is_no_answer_of_http(service: Server) -> None:
     run = run_dlftask("get", "t1", env=configured(service.url.replace("https:", "http:")))
-    assert run.returncode in (6, 7)  # closed without a word, or with an alert of TLS
+    assert run.returncode == 6, run.stderr  # it closes the connection
     assert len(run.stderr.splitlines()) <= 2
+
+
+def test_an_alert_of_tls_is_no_answer_of_http() -> None:
+    with Server(sending(bytes.fromhex("15030100020246"))) as server:
+        run = run_dlftask("get", "t1", env=configured(server.url))
+    assert run.returncode == 7, run.stderr
 
 
 def test_a_server_that_ends_the_handshake_is_6(bundle: Path) -> None:

@@ -141,20 +141,9 @@ class Client:
         """Which service and project are used, and with whose credentials; no secret."""
         settings, credentials = self.settings, self._credentials
         return (
-            f"endpoint: {_service_url(settings)}\n"
-            f"project: {settings.project_id or f'looked up at {_iam_url(settings)}'}\n"
-            f"workspace: {settings.workspace or 'none (the default one)'}\n"
-            f"credentials: {credentials.kind} from {credentials.source}"
-        )
-
-    @property
-    def description(self) -> str:
-        """What is used: endpoint, project, workspace and credential, a line each, no secret."""
-        settings, credentials = self.settings, self._credentials
-        return (
             f"* endpoint: {_service_url(settings)}\n"
-            f"* project: {settings.project_id or f'looked up for region {settings.region}'}\n"
-            f"* workspace: {settings.workspace or 'none'}\n"
+            f"* project: {settings.project_id or f'looked up at {_iam_url(settings)}'}\n"
+            f"* workspace: {settings.workspace or 'none (the default one)'}\n"
             f"* credential: {credentials.kind} from {credentials.source}"
         )
 

@@ -1,13 +1,14 @@
-"""What dlftask costs beside what a user would write instead.
+"""What dlftask costs, compared with what a user would write instead.
 
 Run it by ``python tests/benchmarks/compare.py``; some of its parts by their names.
 
-Everything is a whole process, over loopback, against the simulator in a process of its own. What
-is compared runs in turns, so that a busy machine slows both alike; a figure is the median of the
-turns' ratios. Prints a Markdown table; ``--readme FILE`` puts it between that file's markers too.
+Each case is a whole process, over loopback, against the simulator in a process of its own. What is
+compared runs in turns, so that a busy machine slows both equally; a figure is the median of the
+turns' ratios. Prints a Markdown table.
 """
 
 import argparse
+import bisect
 import os
 import platform
 import shutil
@@ -23,6 +24,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 
+from dlftask.waiting.policy import WaitPolicy
+
 TASK = "008aae2e675d3bcb01675d3c66f20000"
 _DLFTASK = [sys.executable, "-m", "dlftask"]
 
@@ -36,7 +39,7 @@ import os, requests
 {_GET_TASK}
 requests.get(URL + '{TASK}', headers=HEADERS).json()
 """
-# S: the same question by the vendor's SDK.
+# S: the same request by the vendor's SDK.
 _SDK = f"""\
 import os
 from huaweicloudsdkcore.auth.credentials import BasicCredentials
@@ -59,7 +62,7 @@ import json, os, requests, sys
 {_GET_TASK}
 print(json.dumps(requests.get(URL + sys.argv[1], headers=HEADERS).json(), indent=2))
 """
-# One session, one question after the other: the task IDs come from standard input.
+# One session, one request after the other: the task IDs come from standard input.
 _SEQUENCE = f"""\
 import os, requests, sys
 {_GET_TASK}
@@ -149,7 +152,7 @@ def service(*options: str) -> Iterator[Service]:
 
 
 def _environment(home: Path) -> dict[str, str]:
-    """A user's: nothing set up, and Python keeps what it compiles."""
+    """A user's environment: nothing set up, and Python keeps what it compiles."""
     return {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "HOME": str(home)}
 
 
@@ -161,11 +164,11 @@ def cost(
     text: str = "",
     expect: int = 0,
 ) -> Cost:
-    """Run a command to its end; its output is read, and thrown away."""
+    """Run a command to its end; its output is read and discarded."""
     with tempfile.TemporaryFile() as source:
         source.write(text.encode())
         source.seek(0)
-        # Whatever this process holds counts as its child's: so nothing of the output is kept.
+        # The memory of this process counts as its child's, so none of the output is kept.
         reader, writer = os.openpty() if terminal else os.pipe()
         drain = threading.Thread(target=_drain, args=(reader,))
         drain.start()
@@ -215,7 +218,7 @@ def in_ms(costs: list[Cost]) -> str:
 
 
 def start_up(turns: int) -> Iterator[Row]:
-    """One question, or none."""
+    """One request, or none."""
     with service() as running:
         env = running.environ
 
@@ -259,7 +262,7 @@ def start_up(turns: int) -> Iterator[Row]:
 
 
 def size(turns: int) -> Iterator[Row]:
-    """One task with 10,000 subtasks beside a script that prints it as indented JSON."""
+    """One task of 10,000 subtasks, compared with a script that prints indented JSON."""
     few, many = 1_000, 10_000
     formats = {"json": 1.5, "tsv": 2.0, "tree": 3.0}
     with service("--speed", "1000") as running:
@@ -289,7 +292,7 @@ def size(turns: int) -> Iterator[Row]:
 
 
 def number(turns: int) -> Iterator[Row]:
-    """Many tasks beside a script that asks for one after the other."""
+    """Many tasks, compared with a script that asks for one after the other."""
     yield _many(1_000, "no latency", 1.5, turns)
     yield _many(200, "20 ms latency", 0.25, turns, "--fault", "delay=20ms,path=*/system-tasks/*")
 
@@ -298,7 +301,7 @@ def _many(count: int, latency: str, limit: float, turns: int, *options: str) -> 
     with service("--speed", "1000", *options) as running:
         ids = running.start_imports(count, "jobs.zip")
         time.sleep(0.1)  # until the last one has ended
-        get = [*_DLFTASK, "get", "-o", "tsv", *ids]
+        get = [*_DLFTASK, "get", "--rate", "none", "-o", "tsv", *ids]
         script = [sys.executable, "-c", _SEQUENCE]
         costs = in_turns(
             {
@@ -308,12 +311,12 @@ def _many(count: int, latency: str, limit: float, turns: int, *options: str) -> 
             turns,
         )
     measured = ratio(costs["get"], costs["script"], wall)
-    what = f"{count:,} tasks in one `get -o tsv`, {latency}"
+    what = f"{count:,} tasks in one `get -o tsv --rate none`, {latency}"
     return Row(what, "one `Session`", measured, limit, in_ms(costs["get"]))
 
 
 def waiting(turns: int, *, polls: int = 400, pause_s: float = 0.01) -> Iterator[Row]:
-    """The processor time of one more poll beside a plain loop's."""
+    """The processor time of one more poll, compared with a plain loop's."""
     mine: list[float] = []
     theirs: list[float] = []
     for _ in range(turns):
@@ -368,37 +371,49 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def put_into(readme: Path, text: str) -> None:
-    """Replace what stands between the file's two ``<!-- benchmark -->`` markers."""
-    mark = "<!-- benchmark -->"
-    before, _, after = readme.read_text("utf-8").split(mark)
-    readme.write_text(f"{before}{mark}\n{text}{mark}{after}", "utf-8")
+def polls(task_s: float, interval_s: float | None) -> tuple[float, float]:
+    """Requests, and the mean delay in seconds, of tasks of 95 % to 105 % of a length."""
+    policy = WaitPolicy(wait=True, interval_s=interval_s)
+    times = [0.0]
+    while times[-1] < task_s * 1.05:
+        times.append(times[-1] + policy.pause_s(times[-1]))
+    ends = [task_s * (0.95 + 0.1 * (i + 0.5) / 1000) for i in range(1000)]
+    seen = [bisect.bisect_left(times, end) for end in ends]
+    requests = sum(seen) / len(seen) + 1
+    return requests, sum(times[i] - end for i, end in zip(seen, ends, strict=True)) / len(ends)
+
+
+def schedule() -> Iterator[Row]:
+    """What polling a task costs, compared with a fixed interval of 5 s. This measures nothing."""
+    for name, task_s in {"a minute": 60.0, "ten minutes": 600.0, "an hour": 3600.0}.items():
+        (ours, our_s), (theirs, their_s) = polls(task_s, None), polls(task_s, 5.0)
+        absolute = f"{ours:.0f}, {our_s:.1f} s late; {theirs:.0f}, {their_s:.1f} s late"
+        yield Row(f"requests for a task of {name}", "every 5 s", ours / theirs, None, absolute)
+
+
+PARTS: dict[str, Callable[[int], Iterator[Row]]] = {
+    "start-up": start_up,
+    "size": lambda turns: size(max(5, turns // 2)),
+    "number": lambda turns: number(max(3, turns // 3)),
+    "waiting": lambda turns: waiting(max(3, turns // 5)),
+    "live": lambda _: live_view(),
+    "polls": lambda _: schedule(),
+}
 
 
 def main() -> None:
     """Measure, and print the table."""
-    parts: dict[str, Callable[[int], Iterator[Row]]] = {
-        "start-up": start_up,
-        "size": lambda turns: size(max(5, turns // 2)),
-        "number": lambda turns: number(max(3, turns // 3)),
-        "waiting": lambda turns: waiting(max(3, turns // 5)),
-        "live": lambda _: live_view(),
-    }
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("parts", nargs="*", help=f"of {', '.join(parts)}; else all")
+    parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; else all")
     parser.add_argument("--turns", type=int, default=15, help="of the start-up part (15)")
-    parser.add_argument("--readme", type=Path, help="put the table between this file's markers")
     options = parser.parse_args()
-    if unknown := set(options.parts) - set(parts):
+    if unknown := set(options.parts) - set(PARTS):
         parser.error(f"no part {', '.join(unknown)}")
     rows: list[Row] = []
-    for name in options.parts or parts:
+    for name in options.parts or PARTS:
         print(f"{name} …", file=sys.stderr)
-        rows += parts[name](options.turns)
-    text = table(rows)
-    print(text, end="")
-    if options.readme:
-        put_into(options.readme, text)
+        rows += PARTS[name](options.turns)
+    print(table(rows), end="")
 
 
 if __name__ == "__main__":

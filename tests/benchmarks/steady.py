@@ -1,9 +1,9 @@
 """Ten thousand polls in one wait: ``python tests/benchmarks/steady.py``.
 
 The wait is the real command line in a process of its own, whose memory, open files and threads are
-read from /proc now and then: they must not grow. Its CPU time a poll is set against that of a plain
-loop over one ``requests.Session``, which asks as fast as it is answered too. Start-up is left out:
-what is measured begins with the first row.
+read from /proc now and then: they must not grow. Its CPU time per poll is compared with that of a
+plain loop over one ``requests.Session`` at full speed. Start-up is left out: measuring begins with
+the first row.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from dlftask.simulator import Simulator
 from dlftask.simulator.faults import Fault
 from dlftask.simulator.responses import Request
 
-# At this speed an import takes days: none ends before it was asked for often enough.
+# At this speed an import takes days: none ends before it was polled often enough.
 _SPEED = 0.00001
 _WAIT = [sys.executable, "-m", "dlftask", "get", "--wait", "--interval", "0.001ms", "-o", "json"]
 _LOOP = """\
@@ -32,7 +32,7 @@ while session.get(url + sys.argv[1], headers=headers, timeout=10).json()["status
 
 
 class Counting(Simulator):
-    """A simulator that counts what it is asked."""
+    """A simulator that counts its requests."""
 
     asked = 0
 
