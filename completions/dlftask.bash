@@ -1,4 +1,4 @@
-# TAB for dlftask in bash, from 3.2 on. Made by completions/generate.py; edit that.
+# Completion of dlftask in bash, from 3.2 on.
 # shellcheck shell=bash
 
 _dlftask() {
@@ -14,25 +14,29 @@ _dlftask() {
     fi
     if ((COMP_CWORD == 1)); then
         case $cur in
-            -*) _dlftask_offer --version -h --help ;;
-            *) _dlftask_offer get watch ;;
+            -*) _dlftask_offer --show-completion --version -h --help ;;
+            *) _dlftask_offer get watch help ;;
         esac
         return 0
     fi
-    # short: switches, then a letter that takes a value, then its value.
+    options='-p --project-id --workspace --demo --timeout --interval --max-outage --fail-fast --strict -o --output --report --progress --query --compact -q --quiet --color --utc --debug -r --region --endpoint --iam-endpoint --connect-timeout --read-timeout --concurrency --rate --ca-bundle --insecure --profile --auth --token-file -h --help'
     case ${COMP_WORDS[1]} in
-        get)
-            options='-w --wait -p --project-id --workspace --demo -r --region --endpoint --iam-endpoint --connect-timeout --read-timeout --concurrency --ca-bundle --insecure --profile --auth --token-file --timeout --interval --max-outage --strict -o --output --query --compact -q --quiet --color --utc --debug -h --help'
-            valued=' -p --project-id --workspace -r --region --endpoint --iam-endpoint --connect-timeout --read-timeout --concurrency --ca-bundle --profile --auth --token-file --timeout --interval --max-outage -o --output --query --color '
-            short='^(-[hqw]*([opr]))(.*)$'
+        get) options="-w --wait $options" ;;
+        watch) ;;
+        help)
+            ((COMP_CWORD > 2)) || _dlftask_offer get watch
+            return 0
             ;;
-        watch)
-            options='-p --project-id --workspace --demo -r --region --endpoint --iam-endpoint --connect-timeout --read-timeout --concurrency --ca-bundle --insecure --profile --auth --token-file --timeout --interval --max-outage --strict -o --output --query --compact -q --quiet --color --utc --debug -h --help'
-            valued=' -p --project-id --workspace -r --region --endpoint --iam-endpoint --connect-timeout --read-timeout --concurrency --ca-bundle --profile --auth --token-file --timeout --interval --max-outage -o --output --query --color '
-            short='^(-[hq]*([opr]))(.*)$'
+        --show-completion)
+            [[ $cur != '=' ]] || cur=''
+            _dlftask_offer bash zsh fish
+            return 0
             ;;
         *) return 0 ;;
     esac
+    valued=' -p --project-id --workspace --timeout --interval --max-outage -o --output --report --progress --query --color -r --region --endpoint --iam-endpoint --connect-timeout --read-timeout --concurrency --rate --ca-bundle --profile --auth --token-file '
+    # Switches, then a letter that takes a value, then its value.
+    short='^(-[hqw]*([opr]))(.*)$'
 
     for ((i = 2; i < COMP_CWORD; i++)); do
         word=${COMP_WORDS[i]}
@@ -40,7 +44,12 @@ _dlftask() {
             given+="$word "
         elif [[ $option ]]; then
             # bash makes three words of --output=json where = is in COMP_WORDBREAKS.
-            [[ $word == '=' ]] || option=''
+            # The same with junit:report.xml and :.
+            if [[ $option == --report && $word == ':' ]]; then
+                option='>'
+            elif [[ $word != '=' && ($option != --report || ${COMP_WORDS[i + 1]} != ':') ]]; then
+                option=''
+            fi
         elif [[ $word == -- ]]; then
             ids_only=1
         elif [[ $word == *[\<\>] ]]; then
@@ -68,26 +77,64 @@ _dlftask() {
     elif [[ $cur =~ $short && -n ${BASH_REMATCH[3]} ]]; then
         option=-${BASH_REMATCH[2]} prefix=${BASH_REMATCH[1]} cur=${BASH_REMATCH[3]}
     fi
+    if [[ $option == --report ]]; then
+        if [[ $cur == *:* ]]; then
+            [[ $COMP_WORDBREAKS == *:* ]] || prefix+=${cur%%:*}:
+            option='>' cur=${cur#*:}
+        else
+            compopt -o nospace 2>/dev/null
+            _dlftask_offer tree: json: jsonl: tsv: junit: markdown:
+            return 0
+        fi
+    fi
     case $option in
         '') ;;
-        --auth)
-            _dlftask_offer auto token aksk agency
-            return 0
-            ;;
         --timeout)
-            _dlftask_offer none
+            _dlftask_offer none 10m 30m 1h 2h
             return 0
             ;;
         --interval)
-            _dlftask_offer auto
+            _dlftask_offer auto 5s 30s 1m
+            return 0
+            ;;
+        --max-outage)
+            _dlftask_offer 1m 5m 30m 1h
             return 0
             ;;
         -o | --output)
-            _dlftask_offer tree json jsonl tsv junit
+            _dlftask_offer tree json jsonl tsv junit markdown
+            return 0
+            ;;
+        --progress)
+            _dlftask_offer auto plain none
             return 0
             ;;
         --color)
             _dlftask_offer auto always never
+            return 0
+            ;;
+        -r | --region)
+            _dlftask_offer af-south-1 ap-southeast-1 ap-southeast-2 ap-southeast-3 ap-southeast-4 \
+                cn-east-2 cn-east-3 cn-east-4 cn-north-1 cn-north-2 cn-north-4 cn-north-9 \
+                cn-north-11 cn-south-1 cn-southwest-2 ae-ad-1 eu-west-101 la-north-2 \
+                la-south-2 me-east-1 my-kualalumpur-1 na-mexico-1 ru-moscow-1 ru-northwest-2 \
+                sa-brazil-1 tr-west-1
+            return 0
+            ;;
+        --connect-timeout)
+            _dlftask_offer 5s 10s 30s
+            return 0
+            ;;
+        --read-timeout)
+            _dlftask_offer 10s 30s 1m
+            return 0
+            ;;
+        --rate)
+            _dlftask_offer none
+            return 0
+            ;;
+        --auth)
+            _dlftask_offer auto token aksk agency
             return 0
             ;;
         --ca-bundle | --token-file | '>')

@@ -1,40 +1,59 @@
-"""The two commands. The only room that knows Typer."""
+"""The commands and their help. The only module that knows Typer."""
 
 import inspect
-from collections.abc import Callable
-from typing import Annotated, Any, NoReturn, TypeVar
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from dlftask import __version__
 from dlftask.errors import ConfigurationError, ExitStatus
-from dlftask.settings import AUTH_METHODS, COLORS, OUTPUTS, option_name
+from dlftask.options import (
+    GROUPS,
+    OPTIONS,
+    OUTPUTS,
+    BadValueError,
+    Option,
+    nearest,
+    one_of,
+    options_of,
+)
 
-# Typer hands this class on, by way of click or of its own copy of it, but does not name it.
+# Typer passes this class on, from click or from its own copy of it, but does not name it.
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
-_Command = TypeVar("_Command", bound=Callable[..., None])
-
-_GET_EXAMPLES = """\
-  dlftask get 008aae2e675d3bcb01675d3c66f20000     what became of this task?
-  dlftask get --wait --timeout 2h -o json ID       wait for its end, in a script
-  dlftask get --demo 008aae2e675d3bcb01675d3e6b960004   try it, without an account
-"""
-_WATCH_EXAMPLES = """\
-  dlftask watch 008aae2e675d3bcb01675d3c66f20000   see it run, until it has ended
-  curl ... /jobs/import | dlftask watch --strict -   follow what was just started
-  dlftask watch --demo                             try it: no account needed
-"""
+_ABOUT = "Show, or wait for, a system task of DataArts Factory (DLF)."
+_COMMANDS = {
+    "get": "Show the status of tasks; with --wait, wait for them to end.",
+    "watch": "Watch tasks until they end.",
+    "help": "Show the help of a command.",
+}
+_EXAMPLES = {
+    "": """\
+  dlftask get ID             show the status of a task
+  dlftask get --wait ID      wait for it to end, in a script
+  dlftask watch ID           watch it until it ends
+  dlftask watch --demo       try it: no account needed
+""",
+    "get": """\
+  dlftask get 008aae2e675d3bcb01675d3c66f20000      show the status of a task
+  dlftask get --wait --timeout 2h -o json ID        wait for it to end, in a script
+  dlftask get --wait --report junit:report.xml ID   write a report for a CI system too
+  dlftask get --demo 008aae2e675d3bcb01675d3e6b960004   try it: no account needed
+""",
+    "watch": """\
+  dlftask watch 008aae2e675d3bcb01675d3c66f20000    watch a task until it ends
+  curl ... /jobs/import | dlftask watch -           watch an import from its start
+  dlftask watch --demo                              try it: no account needed
+""",
+}
 _TASK_IDS = (
-    "1 to 128 of A-Z a-z 0-9 _ - each; - reads IDs from standard input: split by white space, or "
-    "JSON such as the import call answers"
+    "IDs of tasks: 1 to 128 of A-Z a-z 0-9 _ -. With -, IDs are read from standard input: "
+    "separated by white space, or JSON such as the response of the import call."
 )
-_EXAMPLES = """\
-  dlftask get ID             what became of this task?
-  dlftask get --wait ID      wait for its end, then say
-  dlftask watch --demo       see an import run: no account needed
-"""
 _STATUSES = """\
    0  every task is SUCCESSFUL (or WARNING, without --strict)
    1  a task is FAILED (or WARNING, with --strict)
@@ -42,321 +61,119 @@ _STATUSES = """\
    3  a task is still RUNNING (get without --wait)
    4  a task does not exist
    5  credentials refused
-   6  the service could not be reached or did not work
-   7  an answer that makes no sense, or an unknown status
-   8  the output could not be written
+   6  the service could not be reached, or failed
+   7  an invalid response, or an unknown status
+   8  the output or a report could not be written
+  70  an internal error
  124  --timeout ran out
- 130  interrupted (SIGINT); 143 terminated (SIGTERM); 141 the reader went away
-Of several tasks the first of 5, 6, 7, 4, 1, 124, 3, 0 that any of them earned.
+ 130  interrupted (SIGINT); 143 terminated (SIGTERM); 141 the output was closed early
+With several tasks: the first of 5, 6, 7, 4, 1, 124, 3, 0 that applies to any of them.
 """
+_HELP_ROW = ("-h, --help", "Show this help.")
+_VERSION = "Show the version."
+_COMPLETION = "Print the completion script of bash, zsh or fish."
+_SHELLS = {"bash": "dlftask.bash", "zsh": "_dlftask", "fish": "dlftask.fish"}
+_INSTEAD = {
+    **{name: f"use --output {name}" for name in OUTPUTS},
+    "format": "use --output FORMAT, or -o FORMAT",
+    "no-color": "use --color never",
+    "token": "a secret does not belong on a command line: set DLFTASK_TOKEN, or use --token-file",
+    **dict.fromkeys(
+        ("ak", "sk", "access-key", "secret-key"),
+        "a secret does not belong on a command line: set HUAWEICLOUD_SDK_AK and HUAWEICLOUD_SDK_SK",
+    ),
+}
+"""What to use in place of options that others have."""
 
 
-def _write_help(command: Any, ctx: Any, formatter: Any, examples: str) -> None:
-    """Help that leads with examples, groups the options and ends with the exit statuses."""
-    formatter.write(f"{command.help}\n\nExamples:\n{examples}\n")
-    command.format_usage(ctx, formatter)
-    _write_arguments(command, formatter)
-    _write_options(command, ctx, formatter)
-    formatter.write(f"\nExit status:\n{_STATUSES}")
+def _help_text(command: str, *, width: int, color: bool) -> str:
+    """The help of a command, or of dlftask itself for an empty name: examples first."""
+
+    def section(title: str, rows: Iterable[tuple[str, str]], column: int) -> str:
+        return f"\n{heading(title)}\n" + "".join(_row(*row, column, width) for row in rows)
+
+    def heading(title: str) -> str:
+        return f"\x1b[1;32m{title}:\x1b[0m" if color else f"{title}:"
+
+    about = _COMMANDS.get(command, _ABOUT)
+    text = f"{about}\n\n{heading('Examples')}\n{_EXAMPLES[command]}\n{heading('Usage')} dlftask "
+    if not command:
+        text += "COMMAND [OPTIONS] TASK_ID...\n" + section("Commands", _COMMANDS.items(), 9)
+        rows = [
+            ("    --show-completion SHELL", _COMPLETION),
+            ("    --version", _VERSION),
+            _HELP_ROW,
+        ]
+        return text + section("Options", rows, 31)
+    column = 34 if width >= 72 else 10
+    text += f"{command} [OPTIONS] TASK_ID...\n"
+    for group in GROUPS:
+        own = [("TASK_ID...", _TASK_IDS)] if group == GROUPS[0] else []
+        rows = [_option_row(option) for option in options_of(command) if option.group == group]
+        text += section(group, own + rows, column)
+    return text + section("Help", [_HELP_ROW], column) + f"\n{heading('Exit status')}\n{_STATUSES}"
 
 
-def _write_arguments(command: Any, formatter: Any) -> None:
-    if isinstance(command, TyperGroup):
-        formatter.write("\nCommands:\n")
-        rows = [(name, found.help) for name, found in command.commands.items()]
-        formatter.write("".join(f"  {name:<6} {text}\n" for name, text in rows))
-    else:
-        with formatter.section("Tasks"):
-            formatter.write_dl([("TASK_ID...", _TASK_IDS)])
+def _option_row(option: Option) -> tuple[str, str]:
+    short = f"{option.short}, " if option.short else "    "
+    return f"{short}{option.name} {option.metavar}".rstrip(), option.full_help
 
 
-def _write_options(command: Any, ctx: Any, formatter: Any) -> None:
-    groups: dict[str, list[tuple[str, str]]] = {}
-    for param in command.get_params(ctx):
-        record = param.get_help_record(ctx)
-        if record is not None and param.param_type_name == "option":
-            groups.setdefault(getattr(param, "rich_help_panel", None) or "Help", []).append(record)
-    for title in _GROUPS:
-        if title in groups:
-            with formatter.section(title):
-                formatter.write_dl(groups[title])
+def _row(name: str, text: str, column: int, width: int) -> str:
+    import textwrap
+
+    # What is in brackets stays in one line.
+    text = re.sub(r"\[.*?\]", lambda found: found[0].replace(" ", "\xa0"), text)
+    lines = (
+        textwrap.fill(text, max(width - column, 20), break_on_hyphens=False, break_long_words=False)
+        .replace("\xa0", " ")
+        .split("\n")
+    )
+    first = f"  {name}"
+    if len(first) > column - 2:
+        return "\n".join([first, *(" " * column + line for line in lines)]) + "\n"
+    return first.ljust(column) + f"\n{' ' * column}".join(lines) + "\n"
 
 
-class _Helpful:
-    """Help by our own stream: what Typer prints with ends badly where nothing can be printed."""
+def _print_help(command: str) -> None:
+    from shutil import get_terminal_size
 
-    examples: str
+    from dlftask.streams import Streams
 
-    def format_help(self, ctx: Any, formatter: Any) -> None:
-        _write_help(self, ctx, formatter, self.examples)
+    streams = Streams()
+    width = min(get_terminal_size().columns, 100) if streams.out_is_terminal else 80
+    streams.write(_help_text(command, width=width, color=streams.color))
+
+
+class _Command(TyperCommand):
+    """Help by our own streams: what Typer prints with ends badly where nothing can be printed."""
 
     def get_help(self, ctx: Any) -> NoReturn:
-        _print_help(ctx)
+        _print_help(str(ctx.info_name) if ctx.info_name in ("get", "watch") else "")
         raise typer.Exit
 
 
-class _Get(_Helpful, TyperCommand):
-    examples = _GET_EXAMPLES
+class _Group(TyperGroup):
+    """The same for dlftask itself, whose commands are corrected where they are misspelt."""
+
+    get_help = _Command.get_help
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        _check_command(args[0])
+        return super().resolve_command(ctx, args)
 
 
-class _Watch(_Helpful, TyperCommand):
-    examples = _WATCH_EXAMPLES
-
-
-class _Group(_Helpful, TyperGroup):
-    examples = _EXAMPLES
-
-
-def _print_help(ctx: Any) -> None:
-    from dlftask.streams import Streams
-
-    formatter = ctx.make_formatter()
-    ctx.command.format_help(ctx, formatter)
-    Streams().write(formatter.getvalue())
-
-
-def _option(*names: str, group: str, text: str, metavar: str | None = None) -> Any:
-    return typer.Option(*names, help=text, metavar=metavar, rich_help_panel=group)
-
-
-_TASK, _SERVICE, _ACCESS = "Which task", "Which service", "Credentials"
-_WAITING, _OUTPUT = "Waiting", "Output"
-_GROUPS = (_TASK, _WAITING, _OUTPUT, _SERVICE, _ACCESS, "Help")
-
-
-def _shared(
-    *,
-    project_id: Annotated[
-        str | None,
-        _option(
-            "-p",
-            "--project-id",
-            group=_TASK,
-            metavar="ID",
-            text="Project of the task; else looked up by region. [DLFTASK_PROJECT_ID]",
-        ),
-    ] = None,
-    workspace: Annotated[
-        str | None,
-        _option(
-            "--workspace",
-            group=_TASK,
-            metavar="ID",
-            text="Workspace of the task; else the default one. [DLFTASK_WORKSPACE]",
-        ),
-    ] = None,
-    demo: Annotated[
-        bool | None,
-        _option(
-            "--demo",
-            group=_TASK,
-            text="Ask an embedded simulator: no account, no network. Without a TASK_ID it starts "
-            "an import and waits for it.",
-        ),
-    ] = None,
-    region: Annotated[
-        str | None,
-        _option(
-            "-r",
-            "--region",
-            group=_SERVICE,
-            metavar="NAME",
-            text="Region, which selects the endpoint. [DLFTASK_REGION]",
-        ),
-    ] = None,
-    endpoint: Annotated[
-        str | None,
-        _option(
-            "--endpoint",
-            group=_SERVICE,
-            metavar="URL",
-            text="The service itself. [DLFTASK_ENDPOINT]",
-        ),
-    ] = None,
-    iam_endpoint: Annotated[
-        str | None,
-        _option(
-            "--iam-endpoint",
-            group=_SERVICE,
-            metavar="URL",
-            text="Where a project ID is looked up. [DLFTASK_IAM_ENDPOINT]",
-        ),
-    ] = None,
-    connect_timeout: Annotated[
-        str | None,
-        _option(
-            "--connect-timeout",
-            group=_SERVICE,
-            metavar="DURATION",
-            text="Longest way to a connection; 5s. [DLFTASK_CONNECT_TIMEOUT]",
-        ),
-    ] = None,
-    read_timeout: Annotated[
-        str | None,
-        _option(
-            "--read-timeout",
-            group=_SERVICE,
-            metavar="DURATION",
-            text="Longest time to an answer's last byte; 10s. [DLFTASK_READ_TIMEOUT]",
-        ),
-    ] = None,
-    concurrency: Annotated[
-        str | None,
-        _option(
-            "--concurrency",
-            group=_SERVICE,
-            metavar="N",
-            text="Requests under way at once; 8. [DLFTASK_CONCURRENCY]",
-        ),
-    ] = None,
-    ca_bundle: Annotated[
-        str | None,
-        _option(
-            "--ca-bundle",
-            group=_SERVICE,
-            metavar="PATH",
-            text="CA certificates. [DLFTASK_CA_BUNDLE, REQUESTS_CA_BUNDLE]",
-        ),
-    ] = None,
-    insecure: Annotated[
-        bool | None,
-        _option(
-            "--insecure",
-            group=_SERVICE,
-            text="Accept any certificate, and plain http beyond loopback.",
-        ),
-    ] = None,
-    profile: Annotated[
-        str | None,
-        _option(
-            "--profile",
-            group=_ACCESS,
-            metavar="NAME",
-            text="Table of dlftask/config.toml; default. [DLFTASK_PROFILE]",
-        ),
-    ] = None,
-    auth: Annotated[
-        str | None,
-        _option(
-            "--auth",
-            group=_ACCESS,
-            metavar="METHOD",
-            text=f"One of {', '.join(AUTH_METHODS)}. [DLFTASK_AUTH]",
-        ),
-    ] = None,
-    token_file: Annotated[
-        str | None,
-        _option(
-            "--token-file",
-            group=_ACCESS,
-            metavar="PATH",
-            text="File that holds an IAM token, read again when it is refused. "
-            "[DLFTASK_TOKEN_FILE; the token itself: DLFTASK_TOKEN]",
-        ),
-    ] = None,
-    timeout: Annotated[
-        str | None,
-        _option(
-            "--timeout",
-            group=_WAITING,
-            metavar="DURATION",
-            text="Longest wait, such as 90s, 30m or 1h30m; none. [DLFTASK_TIMEOUT]",
-        ),
-    ] = None,
-    interval: Annotated[
-        str | None,
-        _option(
-            "--interval",
-            group=_WAITING,
-            metavar="DURATION",
-            text="Pause between two polls of a task; auto: a twentieth of the time waited, "
-            "1s to 15s. [DLFTASK_INTERVAL]",
-        ),
-    ] = None,
-    max_outage: Annotated[
-        str | None,
-        _option(
-            "--max-outage",
-            group=_WAITING,
-            metavar="DURATION",
-            text="Longest outage that a wait sits out; 5m. [DLFTASK_MAX_OUTAGE]",
-        ),
-    ] = None,
-    strict: Annotated[
-        bool | None,
-        _option("--strict", group=_WAITING, text="WARNING counts as FAILED. [DLFTASK_STRICT]"),
-    ] = None,
-    output: Annotated[
-        str | None,
-        _option(
-            "-o",
-            "--output",
-            group=_OUTPUT,
-            metavar="FORMAT",
-            text=f"One of {', '.join(OUTPUTS)}. [DLFTASK_OUTPUT]",
-        ),
-    ] = None,
-    query: Annotated[
-        str | None,
-        _option(
-            "--query",
-            group=_OUTPUT,
-            metavar="JMESPATH",
-            text="Select from the JSON; implies -o json.",
-        ),
-    ] = None,
-    compact: Annotated[
-        bool | None,
-        _option(
-            "--compact",
-            group=_OUTPUT,
-            text="A tree of what is not SUCCESSFUL only. [DLFTASK_COMPACT]",
-        ),
-    ] = None,
-    quiet: Annotated[
-        bool | None,
-        _option("-q", "--quiet", group=_OUTPUT, text="Print nothing but errors."),
-    ] = None,
-    color: Annotated[
-        str | None,
-        _option(
-            "--color",
-            group=_OUTPUT,
-            metavar="WHEN",
-            text=f"One of {', '.join(COLORS)}. [NO_COLOR, FORCE_COLOR]",
-        ),
-    ] = None,
-    utc: Annotated[
-        bool | None,
-        _option("--utc", group=_OUTPUT, text="Times in UTC, not local. [DLFTASK_UTC]"),
-    ] = None,
-    debug: Annotated[
-        bool | None,
-        _option(
-            "--debug",
-            group=_OUTPUT,
-            text="Trace requests on standard error, secrets masked. [DLFTASK_DEBUG]",
-        ),
-    ] = None,
-) -> None:
-    """The options of both commands; never called."""
-
-
-_TaskIds = Annotated[list[str] | None, typer.Argument(metavar="TASK_ID...", show_default=False)]
-_Wait = Annotated[
-    bool | None,
-    _option("-w", "--wait", group=_WAITING, text="Poll until every task has left RUNNING."),
-]
-
-
-def _with_shared_options(command: _Command) -> _Command:
-    """Give a command the options of both in place of its ``**options``, for Typer to read."""
-    own = inspect.signature(command)
-    shared = inspect.signature(_shared).parameters
-    kept = [p for p in own.parameters.values() if p.kind is not p.VAR_KEYWORD]
-    command.__signature__ = own.replace(parameters=[*kept, *shared.values()])  # type: ignore[attr-defined]
-    command.__annotations__ |= {name: p.annotation for name, p in shared.items()}
-    return command
+def _check_command(word: str) -> None:
+    """Raise ``ConfigurationError`` with the nearest command, or with the one that takes an ID."""
+    if word in _COMMANDS:
+        return
+    near, shown = nearest(word, _COMMANDS), word if len(word) <= 128 else word[:128] + "…"
+    hint = "see dlftask --help"
+    if near:
+        hint = f"did you mean: dlftask {near}?"
+    elif word == "-" or (re.fullmatch("[A-Za-z0-9_-]{1,128}", word) and re.search("[0-9]", word)):
+        hint = f"did you mean: dlftask get {word}?"
+    raise ConfigurationError(f"no such command: {shown!r}", hint=hint)
 
 
 app = typer.Typer(
@@ -369,7 +186,7 @@ app = typer.Typer(
 )
 
 
-def _say_version(wanted: bool) -> None:  # noqa: FBT001 - Typer calls it so
+def _print_version(wanted: bool) -> None:  # noqa: FBT001 - Typer calls it so
     if wanted:
         from dlftask.streams import Streams
 
@@ -377,78 +194,153 @@ def _say_version(wanted: bool) -> None:  # noqa: FBT001 - Typer calls it so
         raise typer.Exit
 
 
-@app.callback(help="What became of a system task of DataArts Factory (DLF)?")
+def _print_completion(shell: str | None) -> None:
+    if shell is None:
+        return
+    from dlftask.streams import Streams
+
+    try:
+        name = _SHELLS[one_of(tuple(_SHELLS))(shell)]
+    except BadValueError as error:
+        raise ConfigurationError(f"--show-completion: {error}", hint=error.hint) from None
+    package = Path(__file__).parent
+    # The wheel holds the scripts; beside a checkout's package is their own folder.
+    folders = (package / "completions", package.parent / "completions")
+    script = next(folder / name for folder in folders if (folder / name).is_file())
+    Streams().write(script.read_text(encoding="utf-8"))
+    raise typer.Exit
+
+
+@app.callback(help=_ABOUT)
 def _dlftask(
     ctx: typer.Context,
     *,
+    show_completion: Annotated[  # noqa: ARG001 - its callback does it
+        str | None,
+        typer.Option(
+            "--show-completion",
+            callback=_print_completion,
+            is_eager=True,
+            help=_COMPLETION,
+            metavar="SHELL",
+        ),
+    ] = None,
     version: Annotated[  # noqa: ARG001 - its callback does it
         bool,
-        typer.Option(
-            "--version",
-            callback=_say_version,
-            is_eager=True,
-            help="Say the version.",
-            rich_help_panel="Help",
-        ),
+        typer.Option("--version", callback=_print_version, is_eager=True, help=_VERSION),
     ] = False,
 ) -> None:
     if ctx.invoked_subcommand is None:
-        _print_help(ctx)
+        _print_help("")
         raise typer.Exit(ExitStatus.USAGE)
 
 
-@app.command(cls=_Get, help="Ask once for each task and say what became of it; or wait for it.")
-@_with_shared_options
-def get(
-    ctx: typer.Context, task_ids: _TaskIds = None, *, wait: _Wait = None, **options: Any
-) -> None:
-    """Ask once for each task, or with ``--wait`` until it has ended."""
-    _run(ctx, task_ids or [], {"wait": wait, **options})
+def _add_command(name: str) -> None:
+    """Add a command with the options of the table, in the signature that Typer reads."""
+
+    def command(ctx: typer.Context, task_ids: list[str] | None = None, **options: Any) -> None:
+        _run(ctx, task_ids or [], options)
+
+    annotations: dict[str, Any] = {
+        "ctx": typer.Context,
+        "task_ids": Annotated[list[str] | None, typer.Argument(metavar="TASK_ID...")],
+    }
+    # ``watch --wait`` waits anyway.
+    hidden = [option for option in OPTIONS.values() if option not in options_of(name)]
+    for option in options_of(name) + hidden:
+        names = filter(None, (option.short, option.name))
+        metavar, is_hidden = option.metavar or None, option in hidden
+        info = typer.Option(*names, help=option.full_help, metavar=metavar, hidden=is_hidden)
+        kind: Any = list[str] if option.key == "report" else str if option.metavar else bool
+        annotations[option.key] = Annotated[kind | None, info]
+    parameter = inspect.Parameter
+    signature = inspect.Signature(
+        [
+            parameter(
+                key,
+                parameter.KEYWORD_ONLY if key in OPTIONS else parameter.POSITIONAL_OR_KEYWORD,
+                default=parameter.empty if key == "ctx" else None,
+                annotation=annotation,
+            )
+            for key, annotation in annotations.items()
+        ]
+    )
+    command.__signature__ = signature  # type: ignore[attr-defined]
+    command.__annotations__ = annotations
+    app.command(name, cls=_Command, help=_COMMANDS[name])(command)
 
 
-@app.command(cls=_Watch, help="Watch tasks while they run, until each has left RUNNING.")
-@_with_shared_options
-def watch(ctx: typer.Context, task_ids: _TaskIds = None, **options: Any) -> None:
-    """Wait for each task and show it while it runs."""
-    _run(ctx, task_ids or [], options)
+_add_command("get")
+_add_command("watch")
+
+
+@app.command("help", cls=_Command, help=_COMMANDS["help"])
+def _help(command: Annotated[str | None, typer.Argument(metavar="[COMMAND]")] = None) -> None:
+    if command is not None:
+        _check_command(command)
+    _print_help(command if command in ("get", "watch") else "")
 
 
 def run_command_line(arguments: list[str], *, began_s: float) -> int:
-    """Run ``dlftask ARGUMENTS``; the exit status.
+    """Run ``dlftask ARGUMENTS`` and give its exit status.
 
-    Raises the errors of ``dlftask.errors``; whatever Typer has to say of bad usage is one.
+    Raises the errors of ``dlftask.errors``, also for what Typer finds wrong.
     """
-    command = typer.main.get_command(app)
+    run: Callable[..., Any] = typer.main.get_command(app)
     try:
-        return command(arguments, prog_name="dlftask", standalone_mode=False, obj=began_s) or 0
+        return run(arguments, prog_name="dlftask", standalone_mode=False, obj=began_s) or 0
     except _UsageError as error:
+        # A missing value of an option is reported without a context.
+        words = ["dlftask", *(word for word in arguments[:1] if word in _COMMANDS)]
+        ctx = getattr(error, "ctx", None)
+        raise _usage_error(error, ctx.command_path if ctx else " ".join(words)) from None
+
+
+def _usage_error(error: Exception, path: str) -> ConfigurationError:
+    """A usage error in our words; the value of an unknown option is never repeated."""
+    option = getattr(error, "option_name", None)
+    # Of the errors of Typer that name an option, this one alone has possibilities.
+    if option is None or not hasattr(error, "possibilities"):
         text = " ".join(str(error.format_message()).split())  # type: ignore[attr-defined]
         text = (text[:1].lower() + text[1:]).removesuffix(".")
-        ctx = getattr(error, "ctx", None)
-        # A missing value of an option is said without a context.
-        words = ["dlftask", *(word for word in arguments[:1] if word in ("get", "watch"))]
-        path = ctx.command_path if ctx else " ".join(words)
-        raise ConfigurationError(text, hint=f"see {path} --help") from None
+        return ConfigurationError(text, hint=f"see {path} --help")
+    name = str(option).lstrip("-").lower().replace("_", "-")
+    names = {one.name: one for one in OPTIONS.values()}
+    top = ("--version", "--show-completion", "--help")
+    here = (*names, "--help") if path != "dlftask" else top
+    known = [*names, *top, *(f"--{one}" for one in _INSTEAD)]
+    near = nearest(f"--{name}", known) if len(name) > 1 else None
+    hint = f"see {path} --help"
+    if near and near[2:] in _INSTEAD:
+        hint = _INSTEAD[near[2:]]
+    elif near and near in here:
+        hint = f"did you mean {near}?"
+    elif near and near in names:
+        hint = f"options come after the command: dlftask get {near} …"
+    elif near:
+        hint = f"did you mean: dlftask {near}?"
+    return ConfigurationError(f"no such option: {option}", hint=hint)
 
 
 def _run(ctx: typer.Context, arguments: list[str], options: dict[str, Any]) -> None:
     """From the words of a command to its exit status."""
     from dlftask.settings import load_settings
-    from dlftask.streams import read_input
+    from dlftask.streams import Streams, read_input
     from dlftask.task_ids import read_task_ids
 
     name, began_s = str(ctx.info_name), float(ctx.obj)
+    if name == "watch":
+        del options["wait"]
     words = [word for key, value in options.items() for word in _words(key, value)]
     if not arguments and not options["demo"]:
         raise ConfigurationError("no task ID", hint=f"see dlftask {name} --help")
     if name == "watch" or not arguments:
         options["wait"] = True
-    settings = load_settings(options)
+    settings = load_settings(options, began_s=began_s)
     until_s = float("inf") if settings.timeout_s is None else began_s + settings.timeout_s
     task_ids = read_task_ids(arguments, lambda: read_input(until_s))
 
     from dlftask.command import Command, run
-    from dlftask.streams import Streams
 
     command = Command(name=name, options=words, task_ids=task_ids, began_s=began_s)
     raise typer.Exit(run(command, settings, Streams(color=settings.color)))
@@ -458,5 +350,8 @@ def _words(key: str, value: object) -> list[str]:
     """An option as it would be typed."""
     if value is None or value is False:
         return []
-    option = option_name(key)
-    return [option] if value is True else [option, str(value)]
+    name = OPTIONS[key].name
+    if value is True:
+        return [name]
+    values = value if isinstance(value, list) else [value]
+    return [word for one in values for word in (name, str(one))]

@@ -9,12 +9,12 @@ _DURATION = (
     rf"(?:(?P<s>{_NUMBER})s)?(?:(?P<ms>{_NUMBER})ms)?)"
 )
 LONGEST_S = 1_000_000_000.0
-"""Thirty years: what is longer counts as that, for no clock of the system takes any number."""
+"""Thirty years: longer ones count as that, because no system clock takes every number."""
 _SECONDS = {"bare": 1.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 
 
 def parse_duration(text: str) -> float:
-    """Seconds of ``90``, ``90s``, ``500ms``, ``1m30s``, ``2h`` or ``1.5h``, above zero.
+    """Read the seconds of ``90``, ``90s``, ``500ms``, ``1m30s``, ``2h`` or ``1.5h``, above zero.
 
     Raises ``ValueError`` for anything else, zero included.
     """
@@ -23,14 +23,14 @@ def parse_duration(text: str) -> float:
     if match:
         seconds = sum(float(n) * _SECONDS[unit] for unit, n in match.groupdict("0").items())
     if not seconds > 0:
-        raise ValueError(f"{text!r} is no duration above zero, such as 90, 500ms, 1m30s or 2h")
+        raise ValueError(f"{text!r} is not a positive duration, such as 90, 500ms, 1m30s or 2h")
     return min(seconds, LONGEST_S)
 
 
 def check_seconds(seconds: float) -> float:
-    """A program's own number of seconds. Raises ``ValueError`` for what is not above zero."""
+    """Check a number of seconds that a program gave. Raises ``ValueError`` unless positive."""
     if not isinstance(seconds, int | float) or not seconds > 0:
-        raise ValueError(f"{seconds!r} is no number of seconds above zero")
+        raise ValueError(f"{seconds!r} is not a positive number of seconds")
     return float(min(seconds, LONGEST_S))
 
 

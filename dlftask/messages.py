@@ -1,26 +1,38 @@
-"""An error as its user reads it: one line, and a hint where something can be done."""
+"""Errors, hints and warnings, as lines on standard error."""
 
 from collections.abc import Iterable
 
 from dlftask.errors import DlftaskError, InvalidResponse
-from dlftask.output.text import escape_controls, one_line
+from dlftask.output.text import one_line
 from dlftask.streams import Streams
 from dlftask.task import KNOWN_STATUSES
 from dlftask.waiting.snapshot import Snapshot
+
+_RED, _YELLOW, _CYAN = "1;31", "1;33", "1;36"
 
 
 def write_error(
     error: DlftaskError, streams: Streams, *, task_id: str | None = None, hint: bool = True
 ) -> None:
-    """Say an error on standard error, with its task's ID where it is about one."""
+    """Write an error, with its task's ID where it is about one, and what to do next."""
     about = f"task {task_id}: " if task_id is not None else ""
-    streams.log(one_line(f"dlftask: error: {about}{error}", streams.err_encoding))
+    _write(streams, _RED, "dlftask: error: ", f"{about}{error}")
     if hint and error.hint:
-        streams.log(f"hint: {escape_controls(error.hint)}")
+        write_hint(error.hint, streams)
+
+
+def write_hint(text: str, streams: Streams) -> None:
+    """Write what a user can do next."""
+    _write(streams, _CYAN, "hint: ", text)
+
+
+def write_warning(text: str, streams: Streams) -> None:
+    """Write a warning."""
+    _write(streams, _YELLOW, "dlftask: warning: ", text)
 
 
 def write_errors(snapshots: Iterable[Snapshot], streams: Streams) -> None:
-    """Say what went wrong with each of the tasks; a hint that fits several of them once."""
+    """Write what went wrong with each of the tasks; a hint that fits several of them once."""
     hints: set[str | None] = set()
     for snapshot in snapshots:
         error = snapshot.error
@@ -29,8 +41,15 @@ def write_errors(snapshots: Iterable[Snapshot], streams: Streams) -> None:
                 f'unknown status "{snapshot.task.status}"',
                 http_status=200,
                 request_id=snapshot.task.request_id,
-                hint="a newer dlftask may know it; -o json shows the whole answer",
+                hint="a newer dlftask may know it; -o json shows the whole response",
             )
         if error is not None:
             write_error(error, streams, task_id=snapshot.task_id, hint=error.hint not in hints)
             hints.add(error.hint)
+
+
+def _write(streams: Streams, color: str, label: str, text: str) -> None:
+    line = one_line(label + text, streams.err_encoding)
+    if streams.err_color:
+        line = f"\x1b[{color}m{label.rstrip()}\x1b[0m {line.removeprefix(label)}"
+    streams.log(line)

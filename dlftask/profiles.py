@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dlftask.errors import ConfigurationError
+from dlftask.errors import ConfigurationError, WaitTimeout
 from dlftask.files import can_exist, others_can_read, read_file
+from dlftask.options import SECRET_KEYS
 
 _LARGEST_FILE = 1024 * 1024
-SECRET_KEYS = ("token", "ak", "sk", "security_token")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +29,18 @@ def read_profile(
     keys: Mapping[str, type | tuple[type, ...]],
     path_named: bool,
     name_named: bool,
+    until_s: float | None = None,
 ) -> Profile:
     """Read a table; ``keys`` are what it may hold, with the types of TOML that each may have.
 
-    No file and no table are an empty profile, unless it was a user who named them. Raises
-    ``ConfigurationError`` that names the file, and the table and key where one is at fault.
+    No file and no table are an empty profile, unless the user named them. Raises
+    ``ConfigurationError`` that names the file, and the table and key where one is wrong, and
+    ``WaitTimeout`` where a pipe is not read to its end by ``until_s`` (``time.monotonic``).
     """
-    tables, warnings = _read_file(path, named=path_named or name_named)
+    profile = f" for profile {name!r}" if name_named else ""
+    tables, warnings = _read_file(
+        path, named=path_named or name_named, profile=profile, until_s=until_s
+    )
     if name not in tables:
         if name_named:
             known = [key for key, value in tables.items() if isinstance(value, dict)]
@@ -47,24 +52,28 @@ def read_profile(
         return Profile(path, name, {}, warnings)
     table = tables[name]
     if not isinstance(table, dict):
-        raise ConfigurationError(f"{path}: {name!r} is no table", hint=f"begin it with [{name}]")
+        raise ConfigurationError(f"{path}: {name!r} is not a table", hint=f"begin it with [{name}]")
     for key, value in table.items():
         _check(f"table {name!r} of {path}", key, value, keys)
     return Profile(path, name, table, warnings)
 
 
 def read_table(path: Path, name: str) -> Mapping[str, object]:
-    """A table as it is now, unchecked: what a renewal reads. Raises ``ConfigurationError``."""
+    """Read a table again, unchecked, for fresh credentials. Raises ``ConfigurationError``."""
     table = _read_file(path, named=True)[0].get(name)
     return table if isinstance(table, dict) else {}
 
 
-def _read_file(path: Path, *, named: bool) -> tuple[dict[str, Any], tuple[str, ...]]:
+def _read_file(
+    path: Path, *, named: bool, profile: str = "", until_s: float | None = None
+) -> tuple[dict[str, Any], tuple[str, ...]]:
     try:
-        data = read_file(path, limit=_LARGEST_FILE)
+        data = read_file(path, limit=_LARGEST_FILE, until_s=until_s)
+    except TimeoutError:
+        raise WaitTimeout(f"{path}: not read to its end before --timeout ran out") from None
     except (FileNotFoundError, NotADirectoryError):
         if named:
-            raise ConfigurationError(f"{path}: no such configuration file") from None
+            raise ConfigurationError(f"{path}: no such configuration file{profile}") from None
         return {}, ()
     except (OSError, ValueError) as error:
         if not named and not can_exist(path):

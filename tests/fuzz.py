@@ -24,6 +24,7 @@ from dlftask.api.responses import Response, error_for
 from dlftask.durations import parse_duration
 from dlftask.errors import ConfigurationError, DlftaskError
 from dlftask.messages import write_error
+from dlftask.options import PROFILE_KEYS
 from dlftask.output.data import render_json, render_jsonl
 from dlftask.output.junit import render_junit
 from dlftask.output.log import ChangeLines
@@ -32,7 +33,6 @@ from dlftask.output.tree import tree_lines
 from dlftask.output.tsv import render_tsv
 from dlftask.output.view import WaitState
 from dlftask.profiles import read_profile
-from dlftask.settings import PROFILE_KEYS
 from dlftask.streams import Streams
 from dlftask.task import read_task
 from dlftask.task_ids import check_task_id, read_task_ids

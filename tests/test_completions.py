@@ -18,10 +18,12 @@ import pexpect
 import pyte
 import pytest
 
-from dlftask.settings import AUTH_METHODS, COLORS, OUTPUTS
+from dlftask.options import AUTH_METHODS, COLORS, OPTIONS, OUTPUTS, PROGRESS, REGIONS
+from tests.cli import run_dlftask
 
 SCRIPTS = Path(__file__).parent.parent / "completions"
-SHELLS = ("bash", "zsh", "fish")
+SCRIPT_NAMES = {"bash": "dlftask.bash", "zsh": "_dlftask", "fish": "dlftask.fish"}
+SHELLS = tuple(SCRIPT_NAMES)
 PATIENCE_S = 20.0
 # Ends a line that TAB was pressed in: the shell says what the line has become, and empties it.
 CLEAR_SCREEN = "\x0c"
@@ -79,7 +81,7 @@ class Shell:
         self.folder = folder
         self.recent = folder / "state" / "dlftask" / "recent"
         self.marks = folder / "marks"
-        self._screen = _Screen(COLUMNS, 60)
+        self._screen = _Screen(COLUMNS, 90)
         self._terminal = pyte.ByteStream(self._screen)
         self._unread = b""
         self.text = ""
@@ -130,7 +132,7 @@ class Shell:
             arguments,
             env=environment,
             cwd=str(self.folder),
-            dimensions=(60, COLUMNS),
+            dimensions=(90, COLUMNS),
         )
 
     @property
@@ -196,12 +198,22 @@ def shell(started: Shell) -> Iterator[Shell]:
     assert not started.marks.exists(), "TAB started a program"
 
 
-def test_the_scripts_are_up_to_date(tmp_path: Path) -> None:
-    subprocess.run([sys.executable, SCRIPTS / "generate.py", tmp_path], check=True)
-    for name in ("dlftask.bash", "_dlftask", "dlftask.fish"):
-        assert (SCRIPTS / name).read_text() == (tmp_path / name).read_text(), (
-            "run: python completions/generate.py"
-        )
+@pytest.mark.parametrize("name", [*SCRIPT_NAMES])
+def test_a_script_offers_all_values_of_the_options_table(name: str) -> None:
+    text = (SCRIPTS / SCRIPT_NAMES[name]).read_text()
+    for option in OPTIONS.values():
+        words = [f"{word}:" for word in option.words] if option.key == "report" else option.words
+        offered = re.sub(r"\\s+", " ", text) if name == "bash" else text
+        if option.key == "report" and name != "bash":
+            words = option.words
+        assert " ".join(words) in re.sub(r"\s+", " ", offered.replace("\\\n", " ")), option.name
+
+
+@pytest.mark.parametrize("name", [*SCRIPT_NAMES])
+def test_the_program_prints_the_script(name: str) -> None:
+    finished = run_dlftask("--show-completion", name)
+    assert (finished.returncode, finished.stderr) == (0, "")
+    assert finished.stdout == (SCRIPTS / SCRIPT_NAMES[name]).read_text()
 
 
 @pytest.mark.parametrize(
@@ -221,8 +233,23 @@ def test_the_scripts_are_up_to_date(tmp_path: Path) -> None:
         ("dlftask get --color al", "dlftask get --color always"),
         ("dlftask get --color=ne", "dlftask get --color=never"),
         ("dlftask get --auth ag", "dlftask get --auth agency"),
-        ("dlftask watch --timeout ", "dlftask watch --timeout none"),
-        ("dlftask watch --interval ", "dlftask watch --interval auto"),
+        ("dlftask watch --timeout n", "dlftask watch --timeout none"),
+        ("dlftask watch --interval a", "dlftask watch --interval auto"),
+        ("dlftask get --read-timeout 1m", "dlftask get --read-timeout 1m"),
+        ("dlftask get -r af", "dlftask get -r af-south-1"),
+        ("dlftask get --region=sa", "dlftask get --region=sa-brazil-1"),
+        ("dlftask get --progress p", "dlftask get --progress plain"),
+        ("dlftask get --report ju", "dlftask get --report junit:"),
+        ("dlftask get --report=ju", "dlftask get --report=junit:"),
+        ("dlftask get --report junit:con", "dlftask get --report junit:config/"),
+        ("dlftask get --report=junit:con", "dlftask get --report=junit:config/"),
+        (
+            "dlftask get --report tsv:x --report markd",
+            "dlftask get --report tsv:x --report markdown:",
+        ),
+        ("dlftask get --report tsv:x b", f"dlftask get --report tsv:x {OLDEST}"),
+        ("dlftask help w", "dlftask help watch"),
+        ("dlftask --show-completion f", "dlftask --show-completion fish"),
         ("dlftask get --token-file con", "dlftask get --token-file config/"),
         ("dlftask get --ca-bundle=con", "dlftask get --ca-bundle=config/"),
         ("dlftask get --strict -o tree b", f"dlftask get --strict -o tree {OLDEST}"),
@@ -239,8 +266,11 @@ def test_tab_finishes_a_word(shell: Shell, line: str, finished: str | None) -> N
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("dlftask ", ("get", "watch")),
-        ("dlftask -", ("--version", "-h", "--help")),
+        ("dlftask ", ("get", "watch", "help")),
+        ("dlftask -", ("--version", "-h", "--help", "--show-completion")),
+        ("dlftask get --region ", REGIONS),
+        ("dlftask get --progress ", PROGRESS),
+        ("dlftask get --timeout ", ("none", "30m", "1h")),
         ("dlftask get -o ", OUTPUTS),
         ("dlftask get --color ", COLORS),
         ("dlftask watch --auth ", AUTH_METHODS),
@@ -264,9 +294,9 @@ def test_tab_lists_every_option_that_the_help_names(shell: Shell, command: str) 
 @pytest.mark.parametrize("started", ["zsh", "fish"], indirect=True)
 def test_options_and_commands_are_described(shell: Shell) -> None:
     shell.type("dlftask get -\t")
-    assert "Poll until every task has left RUNNING" in shell.text
+    assert "Wait for every task to end" in shell.text
     shell.type("dlftask \t")
-    assert "Watch tasks while they run, until each has left RUNNING" in shell.text
+    assert "Watch tasks until they end" in shell.text
 
 
 def ids_on(shell: Shell) -> list[str]:
@@ -313,7 +343,7 @@ def test_after_two_dashes_there_are_task_ids_only(shell: Shell) -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        "dlftask get --region ",
+        "dlftask get --workspace ",
         "dlftask get --query ",
         "dlftask watch -p ",
         "dlftask get --profile=",

@@ -133,7 +133,11 @@ def test_a_waits_settings_in_the_environment_are_passed_over_by_a_plain_get(
         (["get", "--max-outage", "5s", SUCCESSFUL], "--max-outage"),
         (["get", "--query", "status", "-o", "tsv", SUCCESSFUL], "--query"),
         (["get", "--query", "[", SUCCESSFUL], "--query"),
-        (["watch", "--wait", SUCCESSFUL], "--wait"),
+        (["get", "--fail-fast", SUCCESSFUL], "--fail-fast"),
+        (["get", "--rate", "0", SUCCESSFUL], "--rate"),
+        (["get", "--progress", "x", SUCCESSFUL], "--progress"),
+        (["get", "--report", "junit", SUCCESSFUL], "--report"),
+        (["get", "--report", "junit:-", SUCCESSFUL], "--report"),
         (["get", "--endpoint", "not a URL", SUCCESSFUL], "not a URL"),
         (["get", "--endpoint", "ftp://service.test", SUCCESSFUL], "ftp://service.test"),
         (["get", "--endpoint", "http://service.test", SUCCESSFUL], "http"),
@@ -156,7 +160,7 @@ def test_2_bad_usage_is_one_line_and_no_request(
 def test_2_a_bare_command_prints_the_help(simulator: Simulator) -> None:
     finished = run_dlftask()
     assert (finished.returncode, finished.stderr) == (2, "")
-    assert "Exit status:" in finished.stdout
+    assert "Usage:" in finished.stdout
 
 
 @pytest.mark.parametrize(
@@ -177,6 +181,14 @@ def test_2_what_is_not_set_up_is_named_with_a_hint(
     assert said in the_error(finished)
     assert hint(finished)
     assert simulator.requests == ()
+
+
+def test_124_a_configuration_file_that_does_not_end(simulator: Simulator, tmp_path: Path) -> None:
+    config = tmp_path / "config.toml"
+    os.mkfifo(config)
+    finished = run(simulator, "watch", "--timeout", "1s", SUCCESSFUL, DLFTASK_CONFIG=str(config))
+    assert finished.returncode == 124
+    assert str(config) in the_error(finished)
 
 
 @pytest.mark.parametrize("content", ["", " \n", "two\nlines", None])

@@ -5,7 +5,7 @@ import io
 import pytest
 
 from dlftask.errors import AuthenticationError, DlftaskError, ServiceUnavailable, TaskNotFound
-from dlftask.messages import write_error, write_errors
+from dlftask.messages import write_error, write_errors, write_warning
 from dlftask.streams import Streams
 from dlftask.waiting.snapshot import Snapshot
 
@@ -55,6 +55,19 @@ def test_a_hint_that_fits_several_tasks_is_said_once_and_none_where_there_is_non
     write_errors([Snapshot("t", error=error, settled=True) for error in errors], streams)
     line = "dlftask: error: task t: gone"
     assert written.getvalue().decode().splitlines() == [line, line, "hint: check it", line, line]
+
+
+def test_errors_hints_and_warnings_are_colored_where_standard_error_is() -> None:
+    written = io.BytesIO()
+    stderr = io.TextIOWrapper(written, encoding="utf-8")
+    streams = Streams(stderr=stderr, color="always", environ={})
+    write_error(TaskNotFound("gone", hint="look"), streams)
+    write_warning("careful\x1b[2J", streams)
+    assert written.getvalue().decode().splitlines() == [
+        "\x1b[1;31mdlftask: error:\x1b[0m gone",
+        "\x1b[1;36mhint:\x1b[0m look",
+        "\x1b[1;33mdlftask: warning:\x1b[0m careful\\x1b[2J",
+    ]
 
 
 def test_a_code_that_is_the_http_status_is_said_once() -> None:

@@ -95,6 +95,9 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: zipfile.ZipFile) ->
         f"{info}.data/data/share/zsh/site-functions/_dlftask": "_dlftask",
         f"{info}.data/data/share/fish/vendor_completions.d/dlftask.fish": "dlftask.fish",
     }
+    scripts |= {
+        f"dlftask/completions/{name}": name for name in ("dlftask.bash", "_dlftask", "dlftask.fish")
+    }
     others = {f"{info}.dist-info/{name}" for name in ("METADATA", "WHEEL", "RECORD")}
     assert names == modules | set(scripts) | others | {f"{info}.dist-info/entry_points.txt"}
     for name, source in scripts.items():

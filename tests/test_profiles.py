@@ -54,6 +54,13 @@ def test_a_file_that_was_named_must_be_there(file: Path, named: dict[str, Any]) 
     assert str(file) in caught.value.message
 
 
+def test_a_named_profile_without_a_file_names_both(file: Path) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        read(file, "ci", name_named=True)
+    assert str(file) in caught.value.message
+    assert "'ci'" in caught.value.message
+
+
 def test_a_profile_that_was_named_must_be_there(file: Path) -> None:
     written(file, "[production]\n[default]\n")
     with pytest.raises(ConfigurationError) as caught:
@@ -101,7 +108,7 @@ def test_another_table_is_not_looked_into(file: Path) -> None:
         ("[default]\ntoken = geheim\n", "not valid TOML (at line 2"),
         (b"[default]\ntoken = '\xff'\n", "not a text in UTF-8"),
         ("region = 'a'\n", "key 'region' is in no table"),
-        ("default = 1\n", "'default' is no table"),
+        ("default = 1\n", "'default' is not a table"),
         ("a = " + "[" * 20_000, "not valid TOML"),
     ],
 )

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from dlftask.errors import ConfigurationError
-from dlftask.settings import PROFILE_KEYS, Settings, load_settings
+from dlftask.options import OPTIONS, PROFILE_KEYS, ReportTarget
+from dlftask.settings import Settings, load_settings
 
 
 class Place:
@@ -81,6 +82,10 @@ def test_an_empty_variable_is_unset(place: Place) -> None:
         ("connect_timeout", "DLFTASK_CONNECT_TIMEOUT", "2", "connect_timeout_s", 2.0),
         ("read_timeout", "DLFTASK_READ_TIMEOUT", "3s", "read_timeout_s", 3.0),
         ("concurrency", "DLFTASK_CONCURRENCY", "32", "concurrency", 32),
+        ("rate", "DLFTASK_RATE", "30", "rate", 30),
+        ("rate", "DLFTASK_RATE", "none", "rate", None),
+        ("fail_fast", "DLFTASK_FAIL_FAST", "1", "fail_fast", True),
+        ("progress", "DLFTASK_PROGRESS", "plain", "progress", "plain"),
         ("ca_bundle", "DLFTASK_CA_BUNDLE", "/ca.pem", "ca_bundle", Path("/ca.pem")),
         ("output", "DLFTASK_OUTPUT", "tsv", "output", "tsv"),
         ("strict", "DLFTASK_STRICT", "yes", "strict", True),
@@ -94,7 +99,7 @@ def test_each_setting_as_an_option_a_variable_and_a_key(
 ) -> None:
     switch = isinstance(value, bool)
     assert getattr(place.load({"wait": True, key: value if switch else text}), field) == value
-    toml = "true" if switch else str(value) if key == "concurrency" else f'"{text}"'
+    toml = "true" if switch else str(value) if isinstance(value, int) else f'"{text}"'
     place.profile(f"[default]\n{key} = {toml}\n")
     assert getattr(place.load(wait=True), field) == value
     place.profile("")
@@ -111,6 +116,9 @@ def test_each_setting_as_an_option_a_variable_and_a_key(
         ("DLFTASK_CONCURRENCY", "0"),
         ("DLFTASK_CONCURRENCY", "many"),
         ("DLFTASK_OUTPUT", "xml"),
+        ("DLFTASK_RATE", "0"),
+        ("DLFTASK_RATE", "1.5"),
+        ("DLFTASK_PROGRESS", "fancy"),
         ("DLFTASK_AUTH", "magic"),
         ("DLFTASK_STRICT", "maybe"),
         ("DLFTASK_PROJECT_ID", "a/b"),
@@ -133,12 +141,12 @@ def test_numbers_are_durations_in_a_profile(place: Place) -> None:
     assert (found.timeout_s, found.interval_s) == (90, 1.5)
 
 
-@pytest.mark.parametrize("key", ["timeout", "interval", "max_outage"])
+@pytest.mark.parametrize("key", ["timeout", "interval", "max_outage", "fail_fast"])
 def test_a_plain_get_takes_no_option_of_a_wait_but_passes_other_places_over(
     place: Place, key: str
 ) -> None:
-    with pytest.raises(ConfigurationError, match="is for a wait"):
-        place.load({key: "5s"})
+    with pytest.raises(ConfigurationError, match="needs --wait"):
+        place.load({key: True if key == "fail_fast" else "5s"})
     place.environ[f"DLFTASK_{key.upper()}"] = "nonsense"
     place.load()
 
@@ -161,9 +169,68 @@ def test_a_misspelt_key_names_file_table_and_the_nearest_key(place: Place) -> No
     assert all(word in said for word in ("config.toml", "default", "regoin", "region"))
 
 
-def test_every_option_but_profile_and_demo_is_a_key() -> None:
-    assert {"profile", "demo"}.isdisjoint(PROFILE_KEYS)
-    assert {"token", "ak", "sk", "security_token", "token_file", "ca_bundle"} <= set(PROFILE_KEYS)
+def test_every_option_but_profile_demo_and_report_is_a_key() -> None:
+    secrets = {"token", "ak", "sk", "security_token", "token_command"}
+    assert set(PROFILE_KEYS) == set(OPTIONS) - {"profile", "demo", "report"} | secrets
+
+
+def test_settings_have_a_field_of_the_right_default_for_each_option(place: Place) -> None:
+    fields = {option.field or key for key, option in OPTIONS.items()} - {"profile"}
+    others = {"profile", "environ", "home", "origins", "warnings"}
+    assert set(Settings._fields) == fields | others
+    found = place.load(wait=True)
+    for key, option in OPTIONS.items():
+        if option.metavar and not option.read_elsewhere and key not in ("color", "profile"):
+            value = getattr(found, option.field or key)
+            words = ("looked up", "from the", "the system's", "none")
+            if option.default and not option.default.startswith(words):
+                assert option.read(option.default) == value, key
+            else:
+                assert not value, key
+
+
+def test_an_accessible_terminal_gets_plain_progress_unless_told_otherwise(place: Place) -> None:
+    place.profile('[default]\nprogress = "none"\n')
+    assert place.load().progress == "none"
+    place.environ["ACCESSIBLE"] = "1"
+    assert place.load().progress == "plain"
+    place.environ["DLFTASK_PROGRESS"] = "auto"
+    assert place.load().progress == "auto"
+    assert place.load(progress="none").progress == "none"
+    place.environ = {"ACCESSIBLE": ""}
+    assert place.load().progress == "none"
+
+
+def test_reports_are_read_in_their_order(place: Place) -> None:
+    found = place.load(report=["junit:a:b.xml", "markdown:/x/y.md"]).reports
+    assert found == (
+        ReportTarget("junit", Path("a:b.xml")),
+        ReportTarget("markdown", Path("/x/y.md")),
+    )
+    assert place.load(report=[]).reports == ()
+
+
+@pytest.mark.parametrize(
+    "reports",
+    [["junit"], [":x"], ["junit:"], ["xml:x"], ["junit:-"], ["tsv:x", "json:./x"], [""]],
+)
+def test_a_bad_report_is_a_usage_error(place: Place, reports: list[str]) -> None:
+    with pytest.raises(ConfigurationError, match=r"^--report: "):
+        place.load(report=reports)
+
+
+@pytest.mark.parametrize(("output", "hint"), [("jsno", "did you mean json?"), ("excel", None)])
+def test_a_value_that_is_nearly_right_is_told_the_nearest_and_no_other(
+    place: Place, output: str, hint: str | None
+) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        place.load(output=output)
+    assert caught.value.hint == hint
+
+
+def test_a_wait_may_come_from_the_profile(place: Place) -> None:
+    place.profile("[default]\nwait = true\n")
+    assert place.load(timeout="5s").timeout_s == 5
 
 
 def test_no_color_beats_the_profile_and_the_option_beats_both(place: Place) -> None:
@@ -185,7 +252,7 @@ def test_a_query_implies_json_and_goes_with_jsonl(place: Place) -> None:
     assert place.load(query="status").output == "jsonl"
 
 
-@pytest.mark.parametrize("output", ["tree", "tsv", "junit"])
+@pytest.mark.parametrize("output", ["tree", "tsv", "junit", "markdown"])
 def test_a_query_does_not_go_with_another_format_asked_for(place: Place, output: str) -> None:
     with pytest.raises(ConfigurationError, match="--query"):
         place.load(query="status", output=output)

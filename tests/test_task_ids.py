@@ -24,7 +24,7 @@ def test_ids_stay_in_order_and_each_is_asked_for_once() -> None:
     "bad", ["", " ", "a/b", "a.b", "a%2Fb", "x" * 129, "ä", "a b", "a\n", "..", "a?b", "a\x00"]
 )
 def test_what_is_no_task_id_is_a_usage_error(bad: str) -> None:
-    with pytest.raises(ConfigurationError, match="is no task ID"):
+    with pytest.raises(ConfigurationError, match="is not a valid task ID"):
         read_task_ids(["good", bad], untouched)
 
 
@@ -45,6 +45,7 @@ def test_128_characters_are_a_task_id() -> None:
         ('"a"', ["a"]),
         ('{"taskId": "a"}{"taskId": "b"}\n"c" ["d"]\n', ["a", "b", "c", "d"]),
         ('\n\ufeff {"taskId": "a"}'.lstrip(), ["a"]),
+        ("# mine\na # old b\n c#d\n", ["a", "c"]),
         ("true", ["true"]),
         ("12345", ["12345"]),
     ],
@@ -60,18 +61,18 @@ def test_standard_input_stands_where_the_dash_does() -> None:
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        (b"", "no task ID on standard input"),
-        (b" \n", "no task ID on standard input"),
-        (b"[]", "no task ID in the JSON"),
-        (b"{}", "names no task"),
-        (b'[{"taskId": 5}]', "names no task"),
-        (b'[["a"]]', "names no task"),
+        (b"", "contains no task ID"),
+        (b" \n", "contains no task ID"),
+        (b"[]", "contains no task ID"),
+        (b"{}", "contains no task ID"),
+        (b'[{"taskId": 5}]', "contains no task ID"),
+        (b'[["a"]]', "contains no task ID"),
         (b'{"error_code": "DLF.0100", "error_msg": "no such bucket"}', "no such bucket"),
-        (b'{"taskId": "a"', "is none"),
-        (b'{"taskId": "a"} nonsense', "is none"),
-        (b'"a/b"', "is no task ID"),
+        (b'{"taskId": "a"', "is not valid"),
+        (b'{"taskId": "a"} nonsense', "is not valid"),
+        (b'"a/b"', "is not a valid task ID"),
         (b"\xff\xfe", "not UTF-8"),
-        (b"[" * 100_000, "is none"),
+        (b"[" * 100_000, "is not valid"),
     ],
 )
 def test_bad_input_is_one_clear_line(data: bytes, said: str) -> None:
@@ -79,6 +80,14 @@ def test_bad_input_is_one_clear_line(data: bytes, said: str) -> None:
         read_task_ids(["-"], giving(data))
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_an_error_in_place_of_a_task_is_told_with_its_code_and_message() -> None:
+    data = b'[{"error_code": "DLF.0100", "error_msg": "no such bucket"}]'
+    with pytest.raises(ConfigurationError) as caught:
+        read_task_ids(["-"], giving(data))
+    assert caught.value.code == "DLF.0100"
+    assert caught.value.service_message == "no such bucket"
 
 
 @given(st.binary(max_size=200))

@@ -43,6 +43,7 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     "insecure": (bool,),
 }
 """What a parameter may be; any other is a string."""
+_NO_REGION, _NAME_REGION = "no region and no endpoint", "set --region or DLFTASK_REGION"
 
 
 class Client:
@@ -97,8 +98,6 @@ class Client:
             }
             settings = _load_settings(options)
         self.settings = settings
-        service_url = _service_url(settings)
-        iam_url = _iam_url(settings)
         self._pools: list[WorkerPool] = []
         self._transport = Transport(
             connect_timeout_s=settings.connect_timeout_s,
@@ -109,14 +108,22 @@ class Client:
             insecure=settings.insecure,
             trace=trace,
         )
-        self._credentials = find_credentials(
-            method=settings.auth,
-            token_file=settings.token_file,
-            environ=settings.environ,
-            profile=settings.profile,
-            home=settings.home,
-            send=self._transport.send,
-        )
+        try:
+            self._credentials = find_credentials(
+                method=settings.auth,
+                token_file=settings.token_file,
+                environ=settings.environ,
+                profile=settings.profile,
+                home=settings.home,
+                send=self._transport.send,
+            )
+        except ConfigurationError as error:
+            if settings.region is None and settings.endpoint is None:
+                hint = f"{_NAME_REGION}; {error.hint}" if error.hint else _NAME_REGION
+                raise error.with_context(_NO_REGION, hint=hint) from None
+            raise
+        service_url = _service_url(settings)
+        iam_url = _iam_url(settings)
         self.service = Service(
             self._transport.send,
             endpoint=service_url,
@@ -292,10 +299,7 @@ def _service_url(settings: Settings) -> str:
     if settings.endpoint is not None:
         return _checked(settings.endpoint, "endpoint", settings)
     if settings.region is None:
-        raise ConfigurationError(
-            "no region and no endpoint",
-            hint="set --region or DLFTASK_REGION; without an account, try: dlftask watch --demo",
-        )
+        raise ConfigurationError(_NO_REGION, hint=_NAME_REGION)
     return service_endpoint(settings.region)
 
 

@@ -1,0 +1,301 @@
+"""The one table of options.
+
+The commands' options and their help, the settings, the keys of a profile and the list that the
+completion scripts are checked against all follow from it.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from dlftask.durations import check_seconds, parse_duration
+from dlftask.files import expanded
+
+OUTPUTS = ("tree", "json", "jsonl", "tsv", "junit", "markdown")
+COLORS = ("auto", "always", "never")
+PROGRESS = ("auto", "plain", "none")
+AUTH_METHODS = ("auto", "token", "aksk", "agency")
+REGIONS = (
+    *("af-south-1", "ap-southeast-1", "ap-southeast-2", "ap-southeast-3", "ap-southeast-4"),
+    *("cn-east-2", "cn-east-3", "cn-east-4", "cn-north-1", "cn-north-2", "cn-north-4"),
+    *("cn-north-9", "cn-north-11", "cn-south-1", "cn-southwest-2", "ae-ad-1", "eu-west-101"),
+    *("la-north-2", "la-south-2", "me-east-1", "my-kualalumpur-1", "na-mexico-1"),
+    *("ru-moscow-1", "ru-northwest-2", "sa-brazil-1", "tr-west-1"),
+)
+"""Regions by the vendor's SDK, to offer: others are accepted too."""
+MAX_NUMBER = 9999
+SECRET_KEYS = ("token", "ak", "sk", "security_token")
+"""Keys of a profile that hold a secret: they have no option."""
+
+GROUPS = ("Task", "Waiting", "Output", "Service", "Credentials")
+_TASK, _WAITING, _OUTPUT, _SERVICE, _CREDENTIALS = GROUPS
+_SWITCH = {
+    **dict.fromkeys(("1", "true", "yes", "on"), True),
+    **dict.fromkeys(("0", "false", "no", "off"), False),
+}
+_DURATION_TYPES = (str, int, float)
+
+
+class BadValueError(ValueError):
+    """A value that an option does not take, with a hint where another one is near."""
+
+    def __init__(self, message: str, *, hint: str | None) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class ReportTarget(NamedTuple):
+    """A report to write: ``--report FORMAT:PATH``."""
+
+    format: str
+    path: Path
+
+
+def nearest(word: str, known: "Mapping[str, object] | tuple[str, ...] | list[str]") -> str | None:
+    """The known word that a user may have meant; ``None`` where none is near."""
+    from difflib import get_close_matches
+
+    folded = {one.lower(): one for one in known}
+    found = get_close_matches(word.lower(), folded, n=1, cutoff=0.6)
+    return folded[found[0]] if found else None
+
+
+def _read_text(value: object) -> str:
+    return str(value)
+
+
+def _read_path(value: object) -> Path:
+    return expanded(str(value))
+
+
+def _read_identifier(value: object) -> str:
+    text = str(value)
+    if not re.fullmatch("[A-Za-z0-9_-]{1,128}", text):
+        raise ValueError(f"{text!r} is not 1 to 128 of A-Z a-z 0-9 _ -")
+    return text
+
+
+def _read_header(value: object) -> str:
+    text = str(value)
+    if text != text.strip(" \t") or re.search("[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]", text):
+        raise ValueError(f"{text!r} cannot be sent in a header")
+    return text
+
+
+def one_of(words: tuple[str, ...]) -> Callable[[object], str]:
+    """Read one of some words. Raises ``BadValueError``."""
+
+    def read(value: object) -> str:
+        if value not in words:
+            near = nearest(str(value), words)
+            raise BadValueError(
+                f"{value!r} must be one of {', '.join(words)}",
+                hint=f"did you mean {near}?" if near else None,
+            )
+        return str(value)
+
+    return read
+
+
+def _read_duration(value: object) -> float:
+    if isinstance(value, int | float):
+        return check_seconds(value)
+    return parse_duration(str(value))
+
+
+def _or_none(word: str, read: Callable[[object], Any]) -> Callable[[object], Any]:
+    """Read a value for which ``word`` stands for none."""
+
+    def read_or_none(value: object) -> Any:
+        if value == word:
+            return None
+        try:
+            return read(value)
+        except ValueError as error:
+            raise ValueError(f"{error}, nor {word!r}") from None
+
+    return read_or_none
+
+
+def _read_switch(value: object) -> bool:
+    found = _SWITCH.get(str(value).lower())
+    if found is None:
+        raise ValueError(f"{value!r} must be one of {' '.join(_SWITCH)}")
+    return found
+
+
+def _read_number(value: object) -> int:
+    text = str(value)
+    if not re.fullmatch("[0-9]{1,4}", text) or not 1 <= int(text) <= MAX_NUMBER:
+        raise ValueError(f"{text!r} is not a whole number from 1 to {MAX_NUMBER}")
+    return int(text)
+
+
+def _read_reports(values: object) -> tuple[ReportTarget, ...]:
+    from os.path import realpath
+
+    targets: list[ReportTarget] = []
+    for value in values if isinstance(values, list | tuple) else [values]:
+        name, colon, path = str(value).partition(":")
+        if not (name and colon and path):
+            raise ValueError(f"{value!r} is not FORMAT:PATH, such as junit:report.xml")
+        one_of(OUTPUTS)(name)
+        if path == "-":
+            raise ValueError(f"{value!r}: a report needs a file; standard output is for --output")
+        targets.append(ReportTarget(name, expanded(path)))
+    paths = [realpath(target.path) for target in targets]
+    for index, path in enumerate(paths):
+        if path in paths[:index]:
+            raise ValueError(f"{str(targets[index].path)!r} is named twice")
+    return tuple(targets)
+
+
+class Option(NamedTuple):
+    """One option. ``key`` is its long name with ``_`` for ``-``, its key in a profile too."""
+
+    key: str
+    group: str
+    help: str
+    read: Callable[[object], Any] = _read_switch
+    metavar: str = ""
+    """Empty for a switch."""
+    short: str = ""
+    variable: str = ""
+    more_variables: str = ""
+    """Variables of others that the help names too."""
+    cloud: tuple[str, ...] = ()
+    """The cloud's own variables, which count after the profile."""
+    in_sdk_file: bool = False
+    default: str = ""
+    """As the help shows it."""
+    field: str = ""
+    """Its name in ``Settings``, where that is not ``key``."""
+    types: tuple[type, ...] = (bool,)
+    """The TOML types that it may have in a profile; empty where it is no key there."""
+    words: tuple[str, ...] = ()
+    """Values that completion offers."""
+    waits_only: bool = False
+    names_service: bool = False
+    read_elsewhere: bool = False
+    """Whether its variable and key are read as a source of credentials, each with its own rank."""
+    command: str = ""
+    """The one command that shows it; empty for both."""
+
+    @property
+    def name(self) -> str:
+        """As it is typed on a command line."""
+        return option_name(self.key)
+
+    @property
+    def full_help(self) -> str:
+        """Its help with ``[env: …]`` and ``[default: …]``."""
+        variables = ", ".join(filter(None, (self.variable, self.more_variables)))
+        env = f" [env: {variables}]" if variables else ""
+        default = f" [default: {self.default}]" if self.default else ""
+        return f"{self.help}{env}{default}"
+
+
+def option_name(key: str) -> str:
+    """A setting's key as it is typed on a command line."""
+    return "--" + key.replace("_", "-")
+
+
+# ``wait`` is first: it decides whether some of the others count.
+# A paragraph per option is easier to read than a line per argument.
+# fmt: off
+_TABLE = (
+    Option("wait", _WAITING, "Wait for every task to end.", short="-w", command="get"),
+    Option("project_id", _TASK, "Project of the task.", _read_identifier, "ID", short="-p",
+           variable="DLFTASK_PROJECT_ID", cloud=("HUAWEICLOUD_SDK_PROJECT_ID", "HW_PROJECT_ID"),
+           in_sdk_file=True, default="looked up by region", types=(str,), names_service=True),
+    Option("workspace", _TASK, "Workspace of the task.", _read_header, "ID",
+           variable="DLFTASK_WORKSPACE", default="none", types=(str,), names_service=True),
+    Option("demo", _TASK,
+           "Use an embedded simulator: no account, no network. Without a TASK_ID it starts an "
+           "import and waits for it.",
+           types=()),
+    Option("timeout", _WAITING, "Time limit for the wait, such as 90s, 30m or 1h30m.",
+           _or_none("none", _read_duration), "DURATION", variable="DLFTASK_TIMEOUT", default="none",
+           field="timeout_s", types=_DURATION_TYPES, words=("none", "10m", "30m", "1h", "2h"),
+           waits_only=True),
+    Option("interval", _WAITING, "Pause between two polls of a task; auto: 1s, growing to 15s.",
+           _or_none("auto", _read_duration), "DURATION", variable="DLFTASK_INTERVAL",
+           default="auto", field="interval_s", types=_DURATION_TYPES,
+           words=("auto", "5s", "30s", "1m"), waits_only=True),
+    Option("max_outage", _WAITING, "How long a wait tolerates an outage.", _read_duration,
+           "DURATION", variable="DLFTASK_MAX_OUTAGE", default="5m", field="max_outage_s",
+           types=_DURATION_TYPES, words=("1m", "5m", "30m", "1h"), waits_only=True),
+    Option("fail_fast", _WAITING, "End the wait at the first FAILED task or subtask.",
+           variable="DLFTASK_FAIL_FAST", waits_only=True),
+    Option("strict", _WAITING, "Count WARNING as FAILED.", variable="DLFTASK_STRICT"),
+    Option("output", _OUTPUT, f"Format of the result: {', '.join(OUTPUTS)}.", one_of(OUTPUTS),
+           "FORMAT", short="-o", variable="DLFTASK_OUTPUT", default="tree", types=(str,),
+           words=OUTPUTS),
+    Option("report", _OUTPUT, "Write the result to a file as well, in any format; can be repeated.",
+           _read_reports, "FORMAT:PATH", field="reports", types=(), words=OUTPUTS),
+    Option("progress", _OUTPUT,
+           "auto; plain: one line per change; none: nothing before the result.", one_of(PROGRESS),
+           "HOW", variable="DLFTASK_PROGRESS", more_variables="ACCESSIBLE", default="auto",
+           types=(str,), words=PROGRESS),
+    Option("query", _OUTPUT, "Select from the JSON; implies -o json.", _read_text, "JMESPATH",
+           types=(str,)),
+    Option("compact", _OUTPUT, "Hide SUCCESSFUL subtasks and show their count.",
+           variable="DLFTASK_COMPACT"),
+    Option("quiet", _OUTPUT, "Print nothing but errors.", short="-q"),
+    Option("color", _OUTPUT, f"When to use colors: {', '.join(COLORS)}.", one_of(COLORS), "WHEN",
+           more_variables="NO_COLOR, FORCE_COLOR", default="auto", types=(str,), words=COLORS),
+    Option("utc", _OUTPUT, "Show times in UTC.", variable="DLFTASK_UTC"),
+    Option("debug", _OUTPUT, "Trace requests on standard error, secrets masked.",
+           variable="DLFTASK_DEBUG"),
+    Option("region", _SERVICE, "Region, which selects the endpoint.", _read_text, "NAME",
+           short="-r", variable="DLFTASK_REGION", cloud=("HW_REGION_NAME",), types=(str,),
+           words=REGIONS, names_service=True),
+    Option("endpoint", _SERVICE, "URL of the service.", _read_text, "URL",
+           variable="DLFTASK_ENDPOINT", default="from the region", types=(str,),
+           names_service=True),
+    Option("iam_endpoint", _SERVICE, "URL of IAM, which looks up project IDs.", _read_text, "URL",
+           variable="DLFTASK_IAM_ENDPOINT", cloud=("HUAWEICLOUD_SDK_IAM_ENDPOINT",),
+           in_sdk_file=True, default="from the region", types=(str,), names_service=True),
+    Option("connect_timeout", _SERVICE, "Time limit for connecting.", _read_duration, "DURATION",
+           variable="DLFTASK_CONNECT_TIMEOUT", default="5s", field="connect_timeout_s",
+           types=_DURATION_TYPES, words=("5s", "10s", "30s")),
+    Option("read_timeout", _SERVICE, "Time limit for a complete response.", _read_duration,
+           "DURATION", variable="DLFTASK_READ_TIMEOUT", default="10s", field="read_timeout_s",
+           types=_DURATION_TYPES, words=("10s", "30s", "1m")),
+    Option("concurrency", _SERVICE, "Maximum number of simultaneous requests.", _read_number, "N",
+           variable="DLFTASK_CONCURRENCY", default="8", types=(int,)),
+    Option("rate", _SERVICE, "Maximum number of requests per second, or none.",
+           _or_none("none", _read_number), "N", variable="DLFTASK_RATE", default="20",
+           types=(int, str), words=("none",)),
+    Option("ca_bundle", _SERVICE, "File of CA certificates.", _read_path, "PATH",
+           variable="DLFTASK_CA_BUNDLE", more_variables="REQUESTS_CA_BUNDLE",
+           cloud=("REQUESTS_CA_BUNDLE",), default="the system's or certifi's", types=(str,),
+           names_service=True),
+    Option("insecure", _SERVICE, "Accept any certificate, and plain http beyond loopback."),
+    Option("profile", _CREDENTIALS, "Table of dlftask/config.toml.", _read_text, "NAME",
+           variable="DLFTASK_PROFILE", default="default", types=(), names_service=True),
+    Option("auth", _CREDENTIALS, f"Kind of credentials: {', '.join(AUTH_METHODS)}.",
+           one_of(AUTH_METHODS), "METHOD", variable="DLFTASK_AUTH", default="auto", types=(str,),
+           words=AUTH_METHODS, names_service=True),
+    Option("token_file", _CREDENTIALS,
+           "File that holds an IAM token, read again when the token is refused. DLFTASK_TOKEN can "
+           "hold the token itself.",
+           _read_path, "PATH", variable="DLFTASK_TOKEN_FILE", types=(str,), names_service=True,
+           read_elsewhere=True),
+)
+# fmt: on
+OPTIONS: Mapping[str, Option] = {option.key: option for option in _TABLE}
+
+PROFILE_KEYS: Mapping[str, tuple[type, ...]] = {
+    **{option.key: option.types for option in _TABLE if option.types},
+    **dict.fromkeys(SECRET_KEYS, (str,)),
+    "token_command": (list,),
+}
+"""What a table of the configuration file may hold, with the TOML types that it may have."""
+
+
+def options_of(command: str) -> list[Option]:
+    """The options that a command shows, in the order of its help."""
+    shown = [option for option in _TABLE if option.command in ("", command)]
+    return sorted(shown, key=lambda option: GROUPS.index(option.group))

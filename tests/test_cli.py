@@ -1,0 +1,108 @@
+"""Help, and wrong turns that are corrected."""
+
+import sys
+
+import pexpect
+import pytest
+
+from dlftask.options import OPTIONS, options_of
+from tests.cli import run_dlftask
+
+TASK_ID = "008aae2e675d3bcb01675d3c66f20000"
+
+
+def test_the_help_of_dlftask_itself_fits_a_screen() -> None:
+    bare, asked, by_name = run_dlftask(), run_dlftask("--help"), run_dlftask("help")
+    assert (bare.returncode, asked.returncode, by_name.returncode) == (2, 0, 0)
+    assert bare.stdout == asked.stdout == by_name.stdout
+    assert len(bare.stdout.splitlines()) <= 24
+    assert "\x1b" not in bare.stdout
+
+
+@pytest.mark.parametrize("command", ["get", "watch"])
+def test_a_commands_help_names_each_option_its_variable_and_its_default(command: str) -> None:
+    asked, by_name = run_dlftask(command, "-h"), run_dlftask("help", command)
+    assert (asked.returncode, by_name.returncode) == (0, 0)
+    assert asked.stdout == by_name.stdout
+    assert max(map(len, asked.stdout.splitlines())) <= 100
+    for option in options_of(command):
+        assert f"{option.name} {option.metavar}".rstrip() in asked.stdout
+        if option.variable:
+            assert f"[env: {option.variable}" in asked.stdout
+        if option.default:
+            assert f"[default: {option.default}]" in asked.stdout
+    assert ("--wait " in asked.stdout) == (command == "get")
+
+
+def test_help_on_a_terminal_has_its_width_and_colored_headings() -> None:
+    for columns in (60, 100, 200):
+        child = pexpect.spawn(
+            sys.executable,
+            ["-m", "dlftask", "watch", "--help"],
+            dimensions=(50, columns),
+            env={"TERM": "xterm", "LANG": "C.UTF-8"},
+            encoding="utf-8",
+        )
+        text = child.read()
+        assert "\x1b[1;32mExamples:\x1b[0m" in text
+        section = text.partition("Service")[2].partition("Exit status")[0]
+        widest = max(map(len, section.splitlines()))
+        assert min(columns, 100) - 25 < widest <= min(columns, 100)
+
+
+@pytest.mark.parametrize(
+    ("args", "hint"),
+    [
+        ([TASK_ID], f"dlftask get {TASK_ID}"),
+        (["-"], "dlftask get -"),
+        (["gte", TASK_ID], "dlftask get?"),
+        (["help", "wathc"], "dlftask watch?"),
+        (["get", "--ouput", "json", TASK_ID], "--output"),
+        (["--wait", TASK_ID], "dlftask get --wait"),
+        (["get", "--verison"], "dlftask --version"),
+        (["get", "--format", "json", TASK_ID], "--output"),
+        (["get", "--json", TASK_ID], "--output json"),
+        (["get", "--no-color", TASK_ID], "--color never"),
+        (["get", "-o", "jsno", TASK_ID], "json"),
+        (["get", "--output=markdwon", TASK_ID], "markdown"),
+        (["get", "--report", "juint:x.xml", TASK_ID], "junit"),
+        (["--show-completion", "bahs"], "bash"),
+        (["get", "--token", "s3cret-value", TASK_ID], "DLFTASK_TOKEN"),
+        (["get", "--token=s3cret-value", TASK_ID], "DLFTASK_TOKEN"),
+        (["--tokn=s3cret-value"], "DLFTASK_TOKEN"),
+        (["get", "--timeout", "5s", TASK_ID], "--wait"),
+        (["get", "--timeout"], "dlftask get --help"),
+        (["get", "--zzz", TASK_ID], "dlftask get --help"),
+        (["frobnicate"], "dlftask --help"),
+    ],
+)
+def test_a_wrong_turn_is_one_line_and_its_hint(args: list[str], hint: str) -> None:
+    finished = run_dlftask(*args)
+    assert (finished.returncode, finished.stdout) == (2, "")
+    error, told = finished.stderr.splitlines()
+    assert error.startswith("dlftask: error: ")
+    assert told.startswith("hint: ")
+    assert hint in told
+    assert "s3cret" not in finished.stderr
+
+
+def test_watch_accepts_wait() -> None:
+    finished = run_dlftask("watch", "--wait", "--demo", TASK_ID)
+    assert (finished.returncode, finished.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("command", ["get", "watch"])
+def test_a_region_and_credentials_that_are_missing_are_named_at_once(command: str) -> None:
+    finished = run_dlftask(command, TASK_ID)
+    assert (finished.returncode, finished.stdout) == (2, "")
+    error, told = finished.stderr.splitlines()
+    assert ("region" in error, "credentials" in error) == (True, True)
+    assert ("--region" in told, "DLFTASK_TOKEN" in told) == (True, True)
+    finished = run_dlftask(command, TASK_ID, env={"DLFTASK_TOKEN": "s3cret-value"})
+    assert "region" in finished.stderr
+    assert "credentials" not in finished.stderr
+
+
+def test_options_have_no_two_names_alike() -> None:
+    shorts = [option.short for option in OPTIONS.values() if option.short]
+    assert len(set(shorts)) == len(shorts)
