@@ -9,21 +9,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from dlftask.api.endpoints import REGIONS
 from dlftask.durations import check_seconds, parse_duration
 from dlftask.files import expanded
+from dlftask.output.formats import FORMATS
 
-OUTPUTS = ("tree", "json", "jsonl", "tsv", "junit", "markdown")
+OUTPUTS = tuple(FORMATS)
 COLORS = ("auto", "always", "never")
 PROGRESS = ("auto", "plain", "none")
 AUTH_METHODS = ("auto", "token", "aksk", "agency")
-REGIONS = (
-    *("af-south-1", "ap-southeast-1", "ap-southeast-2", "ap-southeast-3", "ap-southeast-4"),
-    *("cn-east-2", "cn-east-3", "cn-east-4", "cn-north-1", "cn-north-2", "cn-north-4"),
-    *("cn-north-9", "cn-north-11", "cn-south-1", "cn-southwest-2", "ae-ad-1", "eu-west-101"),
-    *("la-north-2", "la-south-2", "me-east-1", "my-kualalumpur-1", "na-mexico-1"),
-    *("ru-moscow-1", "ru-northwest-2", "sa-brazil-1", "tr-west-1"),
-)
-"""Regions by the vendor's SDK, to offer: others are accepted too."""
 MAX_NUMBER = 9999
 SECRET_KEYS = ("token", "ak", "sk", "security_token")
 """Keys of a profile that hold a secret: they have no option."""

@@ -1,6 +1,5 @@
 """Where the services are: by region, or as a user says it. Credentials go nowhere else."""
 
-import ipaddress
 import re
 from urllib.parse import SplitResult, urlsplit
 
@@ -106,6 +105,8 @@ def is_loopback(host: str) -> bool:
     if host == "localhost":
         return True
     try:
+        import ipaddress
+
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
@@ -145,6 +146,8 @@ def _is_host(host: str) -> bool:
     """Whether a host can stand in a URL: an address, or a name of ASCII letters and digits."""
     if ":" in host:
         try:
+            import ipaddress
+
             ipaddress.IPv6Address(host)
         except ValueError:
             return False

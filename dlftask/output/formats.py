@@ -3,11 +3,9 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from dlftask.errors import ExitStatus
-from dlftask.waiting.snapshot import Snapshot
-
 if TYPE_CHECKING:
     from dlftask.output.query import Query
+    from dlftask.waiting.snapshot import Snapshot
 
 
 class RenderOptions(NamedTuple):
@@ -32,12 +30,12 @@ class Format(NamedTuple):
     ``pieces`` imports its renderer when it is called.
     """
 
-    pieces: Callable[[Sequence[Snapshot], RenderOptions], Iterable[str]]
+    pieces: Callable[[Sequence["Snapshot"], RenderOptions], Iterable[str]]
     utf8: bool = True
     shows_missing: bool = False
 
 
-def _tree(snapshots: Sequence[Snapshot], options: RenderOptions) -> Iterable[str]:
+def _tree(snapshots: Sequence["Snapshot"], options: RenderOptions) -> Iterable[str]:
     if options.width is not None or options.color:
         from dlftask.output.rich_tree import render_rich_trees
 
@@ -47,31 +45,31 @@ def _tree(snapshots: Sequence[Snapshot], options: RenderOptions) -> Iterable[str
     return render_trees(snapshots, options)
 
 
-def _json(snapshots: Sequence[Snapshot], options: RenderOptions) -> Iterable[str]:
+def _json(snapshots: Sequence["Snapshot"], options: RenderOptions) -> Iterable[str]:
     from dlftask.output.data import render_json
 
     return [render_json(snapshots, options.query, terminal=options.width is not None)]
 
 
-def _jsonl(snapshots: Sequence[Snapshot], options: RenderOptions) -> Iterable[str]:
+def _jsonl(snapshots: Sequence["Snapshot"], options: RenderOptions) -> Iterable[str]:
     from dlftask.output.data import render_jsonl
 
     return [render_jsonl(snapshots, options.query, terminal=options.width is not None)]
 
 
-def _tsv(snapshots: Sequence[Snapshot], _: RenderOptions) -> Iterable[str]:
+def _tsv(snapshots: Sequence["Snapshot"], _: RenderOptions) -> Iterable[str]:
     from dlftask.output.tsv import render_tsv
 
     return render_tsv(snapshots)
 
 
-def _junit(snapshots: Sequence[Snapshot], options: RenderOptions) -> Iterable[str]:
+def _junit(snapshots: Sequence["Snapshot"], options: RenderOptions) -> Iterable[str]:
     from dlftask.output.junit import render_junit
 
     return render_junit(snapshots, strict=options.strict)
 
 
-def _markdown(snapshots: Sequence[Snapshot], options: RenderOptions) -> Iterable[str]:
+def _markdown(snapshots: Sequence["Snapshot"], options: RenderOptions) -> Iterable[str]:
     from dlftask.output.markdown import render_markdown
 
     return [render_markdown(snapshots, utc=options.utc)]
@@ -87,7 +85,7 @@ FORMATS: Mapping[str, Format] = {
 }
 
 
-def render(name: str, snapshots: Sequence[Snapshot], options: RenderOptions) -> Iterator[str]:
+def render(name: str, snapshots: Sequence["Snapshot"], options: RenderOptions) -> Iterator[str]:
     """The result in a format, in pieces; nothing for a single task that has none to show there."""
     if len(snapshots) == 1 and snapshots[0].result is None:
         # One that was seen, and that an outage then ended, prints nothing in any format.
@@ -97,5 +95,7 @@ def render(name: str, snapshots: Sequence[Snapshot], options: RenderOptions) -> 
     yield from FORMATS[name].pieces(snapshots, options)
 
 
-def _unavailable(snapshot: Snapshot) -> bool:
-    return snapshot.error is not None and snapshot.error.exit_status == ExitStatus.UNAVAILABLE
+def _unavailable(snapshot: "Snapshot") -> bool:
+    from dlftask.errors import ServiceUnavailable
+
+    return isinstance(snapshot.error, ServiceUnavailable)
