@@ -41,7 +41,7 @@ def main(arguments: list[str], *, began_s: float) -> int:
             return run_command_line(arguments, began_s=began_s)
         except DlftaskError as error:
             if not isinstance(error, BrokenOutput):
-                _report(error)
+                _report(error, color=_chosen_color(arguments))
             return error.exit_status
         except Exception as error:  # noqa: BLE001 - a bug: even then no traceback
             return _report_bug(error)
@@ -49,11 +49,21 @@ def main(arguments: list[str], *, began_s: float) -> int:
         return interruption.exit_status
 
 
-def _report(error: "DlftaskError") -> None:
+def _report(error: "DlftaskError", *, color: str | None = None) -> None:
     from dlftask.messages import write_error
     from dlftask.streams import Streams
 
-    write_error(error, Streams())
+    write_error(error, Streams(color=color))
+
+
+def _chosen_color(arguments: list[str]) -> str | None:
+    """The value of ``--color``, which counts even where other arguments are wrong."""
+    for word, following in zip(arguments, [*arguments[1:], None], strict=True):
+        if word == "--color":
+            return following
+        if word.startswith("--color="):
+            return word.partition("=")[2]
+    return None
 
 
 def _report_bug(error: Exception) -> int:

@@ -86,6 +86,28 @@ def test_a_wrong_turn_is_one_line_and_its_hint(args: list[str], hint: str) -> No
     assert "s3cret" not in finished.stderr
 
 
+@pytest.mark.parametrize(
+    ("args", "env", "colored"),
+    [
+        (["get", "--color", "always", "--bad"], {}, True),
+        (["get", "--color=always"], {"NO_COLOR": "1"}, True),
+        (["get", "--color", "never"], {"FORCE_COLOR": "1"}, False),
+        (["get"], {"FORCE_COLOR": "1"}, True),
+        (["get"], {}, False),
+        (["get", "--color"], {}, False),
+    ],
+)
+def test_an_error_and_its_hint_are_colored_where_colors_are_chosen(
+    args: list[str], env: dict[str, str], *, colored: bool
+) -> None:
+    finished = run_dlftask(*args, env=env)
+    assert finished.returncode == 2
+    error, told = finished.stderr.splitlines()
+    assert error.startswith("\x1b[1;31mdlftask: error:\x1b[0m") == colored
+    assert told.startswith("\x1b[1;36mhint:\x1b[0m") == colored
+    assert ("\x1b" in finished.stderr) == colored
+
+
 def test_watch_accepts_wait() -> None:
     finished = run_dlftask("watch", "--wait", "--demo", TASK_ID)
     assert (finished.returncode, finished.stderr) == (0, "")
