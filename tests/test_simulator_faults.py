@@ -75,7 +75,7 @@ def test_a_spec_means_a_fault(spec: str, fault: Fault) -> None:
         ("drop,rate=1.5", "not between 0 and 1"),
         ("drop,rate=-1", "no number"),
         ("drop,rate=nan", "no number"),
-        ("delay=soon", "no duration"),
+        ("delay=soon", "soon"),
         ("delay", "needs a duration"),
         ("trickle=0", "not above zero"),
         ("headers,drop", "headers needs trickle"),
