@@ -18,7 +18,8 @@ import pexpect
 import pyte
 import pytest
 
-from dlftask.options import AUTH_METHODS, COLORS, OPTIONS, OUTPUTS, PROGRESS, REGIONS
+from dlftask.api.endpoints import REGIONS
+from dlftask.options import AUTH_METHODS, COLORS, OPTIONS, OUTPUTS, PROGRESS
 from tests.cli import run_dlftask
 
 SCRIPTS = Path(__file__).parent.parent / "completions"
