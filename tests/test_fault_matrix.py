@@ -34,11 +34,11 @@ _TRANSIENT = {
     "a byte a second": Fault(trickle=1, headers=True),
 }
 _SENSELESS = {
-    "HTML": Fault(senseless="html"),
-    "empty": Fault(senseless="empty"),
-    "cut JSON": Fault(senseless="bad-json"),
-    "no id": Fault(senseless="no-id"),
-    "no status": Fault(senseless="no-status"),
+    "HTML": Fault(invalid="html"),
+    "empty": Fault(invalid="empty"),
+    "cut JSON": Fault(invalid="bad-json"),
+    "no id": Fault(invalid="no-id"),
+    "no status": Fault(invalid="no-status"),
     "302": Fault(status=302),
 }
 _FINAL = {
@@ -46,7 +46,7 @@ _FINAL = {
     "404": (Fault(status=404), ExitStatus.INVALID),
     "401": (Fault(status=401), ExitStatus.AUTHENTICATION),
     "403": (Fault(status=403), ExitStatus.AUTHENTICATION),
-    "unknown status": (Fault(senseless="unknown-status"), ExitStatus.INVALID),
+    "unknown status": (Fault(invalid="unknown-status"), ExitStatus.INVALID),
 }
 _SLOW = ("silence", "a byte a second")
 

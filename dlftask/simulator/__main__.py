@@ -60,7 +60,7 @@ faults:
     delay=DURATION      wait before anything else
     trickle=N           N bytes a second; with headers, the head too
     truncate=N          cut the body after N bytes, Content-Length says more
-    senseless=KIND      {", ".join(list(INVALID)[:5])},
+    invalid=KIND      {", ".join(list(INVALID)[:5])},
                         {", ".join(list(INVALID)[5:])}
   when:
     rate=0..1           this share of the requests (--seed for the same again)

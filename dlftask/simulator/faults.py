@@ -41,7 +41,7 @@ class Fault:
     an ``interim`` response (103) before the answer; ``close`` the connection after the answer,
     unannounced; ``status`` (300 to 599, a redirect goes elsewhere on the same server) with
     ``retry_after`` as
-    the header says it, or ``retry_after_s`` as a date that many seconds ahead; a ``senseless``
+    the header says it, or ``retry_after_s`` as a date that many seconds ahead; a ``invalid``
     body; ``truncate`` the body after so many bytes though ``Content-Length`` says more;
     ``trickle`` so many bytes a second, of the head too with ``headers``.
 
@@ -58,7 +58,7 @@ class Fault:
     status: int | None = None
     retry_after: str | None = None
     retry_after_s: float | None = None
-    senseless: str | None = None
+    invalid: str | None = None
     truncate: int | None = None
     trickle: float | None = None
     headers: bool = False
@@ -72,13 +72,13 @@ class Fault:
 
     def __post_init__(self) -> None:
         """Raise ``ValueError`` for what can never happen or would do nothing."""
-        what = (self.delay_s, self.status, self.senseless, self.truncate, self.trickle)
+        what = (self.delay_s, self.status, self.invalid, self.truncate, self.trickle)
         if not (self.drop or self.reset or self.interim or self.close) and all(
             value is None for value in what
         ):
             raise ValueError(
                 "says not what happens: one of status, drop, reset, interim, close, delay, "
-                "trickle, truncate or senseless"
+                "trickle, truncate or invalid"
             )
         if (self.retry_after or self.retry_after_s is not None) and self.status is None:
             raise ValueError("retry-after needs a status")
@@ -300,7 +300,7 @@ _READERS: dict[str, tuple[str, Callable[[object], object]]] = {
     "trickle": ("trickle", _speed),
     "headers": ("headers", _switch),
     "truncate": ("truncate", _whole),
-    "senseless": ("senseless", _invalid),
+    "invalid": ("invalid", _invalid),
     "rate": ("rate", _share),
     "after": ("after", _whole),
     "count": ("count", _whole),

@@ -141,7 +141,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = self.close_connection or fault.close
 
     def _faulty(self, fault: Fault, request: Request) -> Response:
-        if fault.status is None and fault.senseless is None:
+        if fault.status is None and fault.invalid is None:
             return self.simulator.answer(request)
         status = fault.status or 200
         answer = gateway_error(status)
@@ -154,10 +154,10 @@ class _Handler(BaseHTTPRequestHandler):
             headers["Retry-After"] = fault.retry_after
         if 300 <= status < 400:
             headers["Location"] = f"{self.simulator.endpoint}/elsewhere"
-        if fault.senseless is None:
+        if fault.invalid is None:
             return Response(status, answer.body, headers)
-        kind = "text/html" if fault.senseless == "html" else answer.content_type
-        return Response(status, INVALID[fault.senseless], headers, kind)
+        kind = "text/html" if fault.invalid == "html" else answer.content_type
+        return Response(status, INVALID[fault.invalid], headers, kind)
 
     def _write(self, answer: Response, fault: Fault | None) -> None:
         headers = {
