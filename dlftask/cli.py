@@ -66,7 +66,7 @@ _STATUSES = {
     "  8": "the output or a report could not be written",
     " 70": "an internal error",
     "124": "--timeout ran out",
-    "130": "interrupted (SIGINT); 143: terminated (SIGTERM)",
+    "130": "interrupted (SIGINT); 143 terminated (SIGTERM)",
     "141": "the output was closed early",
 }
 _SEVERAL_TASKS = (
