@@ -114,11 +114,11 @@ _dlftask() {
             return 0
             ;;
         -r | --region)
-            _dlftask_offer af-south-1 ap-southeast-1 ap-southeast-2 ap-southeast-3 ap-southeast-4 \
-                cn-east-2 cn-east-3 cn-east-4 cn-north-1 cn-north-2 cn-north-4 cn-north-9 \
-                cn-north-11 cn-south-1 cn-southwest-2 ae-ad-1 eu-west-101 la-north-2 \
-                la-south-2 me-east-1 my-kualalumpur-1 na-mexico-1 ru-moscow-1 ru-northwest-2 \
-                sa-brazil-1 tr-west-1
+            _dlftask_offer ae-ad-1 af-south-1 ap-southeast-1 ap-southeast-2 ap-southeast-3 \
+                ap-southeast-4 cn-east-2 cn-east-3 cn-east-4 cn-north-1 cn-north-11 cn-north-2 cn-north-4 \
+                cn-north-9 cn-south-1 cn-southwest-2 eu-west-101 la-north-2 la-south-2 \
+                me-east-1 my-kualalumpur-1 na-mexico-1 ru-moscow-1 ru-northwest-2 sa-brazil-1 \
+                tr-west-1
             return 0
             ;;
         --connect-timeout)

@@ -61,7 +61,7 @@ complete -c dlftask -n '__dlftask_in get watch' -s q -l quiet -d 'Print nothing 
 complete -c dlftask -n '__dlftask_in get watch' -l color -x -k -a 'auto always never' -d 'When to use colors: auto, always, never'
 complete -c dlftask -n '__dlftask_in get watch' -l utc -d 'Show times in UTC'
 complete -c dlftask -n '__dlftask_in get watch' -l debug -d 'Trace requests on standard error, secrets masked'
-complete -c dlftask -n '__dlftask_in get watch' -s r -l region -x -k -a 'af-south-1 ap-southeast-1 ap-southeast-2 ap-southeast-3 ap-southeast-4 cn-east-2 cn-east-3 cn-east-4 cn-north-1 cn-north-2 cn-north-4 cn-north-9 cn-north-11 cn-south-1 cn-southwest-2 ae-ad-1 eu-west-101 la-north-2 la-south-2 me-east-1 my-kualalumpur-1 na-mexico-1 ru-moscow-1 ru-northwest-2 sa-brazil-1 tr-west-1' -d 'Region, which selects the endpoint'
+complete -c dlftask -n '__dlftask_in get watch' -s r -l region -x -k -a 'ae-ad-1 af-south-1 ap-southeast-1 ap-southeast-2 ap-southeast-3 ap-southeast-4 cn-east-2 cn-east-3 cn-east-4 cn-north-1 cn-north-11 cn-north-2 cn-north-4 cn-north-9 cn-south-1 cn-southwest-2 eu-west-101 la-north-2 la-south-2 me-east-1 my-kualalumpur-1 na-mexico-1 ru-moscow-1 ru-northwest-2 sa-brazil-1 tr-west-1' -d 'Region, which selects the endpoint'
 complete -c dlftask -n '__dlftask_in get watch' -l endpoint -x -d 'URL of the service'
 complete -c dlftask -n '__dlftask_in get watch' -l iam-endpoint -x -d 'URL of IAM, which looks up project IDs'
 complete -c dlftask -n '__dlftask_in get watch' -l connect-timeout -x -k -a '5s 10s 30s' -d 'Time limit for connecting'

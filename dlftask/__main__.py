@@ -58,7 +58,7 @@ def _report(error: "DlftaskError", *, color: str | None = None) -> None:
 
 def _chosen_color(arguments: list[str]) -> str | None:
     """The value of ``--color``, which counts even where other arguments are wrong."""
-    for word, following in zip(arguments, [*arguments[1:], None], strict=True):
+    for word, following in zip(arguments, [*arguments[1:], None], strict=False):
         if word == "--color":
             return following
         if word.startswith("--color="):

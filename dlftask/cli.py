@@ -32,43 +32,46 @@ _COMMANDS = {
     "help": "Show the help of a command.",
 }
 _EXAMPLES = {
-    "": """\
-  dlftask get ID             show the status of a task
-  dlftask get --wait ID      wait for it to end, in a script
-  dlftask watch ID           watch it until it ends
-  dlftask watch --demo       try it: no account needed
-""",
-    "get": """\
-  dlftask get 008aae2e675d3bcb01675d3c66f20000      show the status of a task
-  dlftask get --wait --timeout 2h -o json ID        wait for it to end, in a script
-  dlftask get --wait --report junit:report.xml ID   write a report for a CI system too
-  dlftask get --demo 008aae2e675d3bcb01675d3e6b960004   try it: no account needed
-""",
-    "watch": """\
-  dlftask watch 008aae2e675d3bcb01675d3c66f20000    watch a task until it ends
-  curl ... /jobs/import | dlftask watch -           watch an import from its start
-  dlftask watch --demo                              try it: no account needed
-""",
+    "": {
+        "dlftask get ID": "show the status of a task",
+        "dlftask get --wait ID": "wait for it to end, in a script",
+        "dlftask watch ID": "watch it until it ends",
+        "dlftask watch --demo": "try it: no account needed",
+    },
+    "get": {
+        "dlftask get 008aae2e675d3bcb01675d3c66f20000": "show the status of a task",
+        "dlftask get --wait --timeout 2h -o json ID": "wait for it to end",
+        "dlftask get --wait --report junit:report.xml ID": "write a report for CI too",
+        "dlftask get --demo 008aae2e675d3bcb01675d3e6b960004": "try it: no account needed",
+    },
+    "watch": {
+        "dlftask watch 008aae2e675d3bcb01675d3c66f20000": "watch a task until it ends",
+        "curl ... /jobs/import | dlftask watch -": "watch an import",
+        "dlftask watch --demo": "try it: no account needed",
+    },
 }
 _TASK_IDS = (
     "IDs of tasks: 1 to 128 of A-Z a-z 0-9 _ -. With -, IDs are read from standard input: "
     "separated by white space, or JSON such as the response of the import call."
 )
-_STATUSES = """\
-   0  every task is SUCCESSFUL (or WARNING, without --strict)
-   1  a task is FAILED (or WARNING, with --strict)
-   2  usage or configuration: bad option, no project ID, no credentials
-   3  a task is still RUNNING (get without --wait)
-   4  a task does not exist
-   5  credentials refused
-   6  the service could not be reached, or failed
-   7  an invalid response, or an unknown status
-   8  the output or a report could not be written
-  70  an internal error
- 124  --timeout ran out
- 130  interrupted (SIGINT); 143 terminated (SIGTERM); 141 the output was closed early
-With several tasks: the first of 5, 6, 7, 4, 1, 124, 3, 0 that applies to any of them.
-"""
+_STATUSES = {
+    "  0": "every task is SUCCESSFUL (or WARNING, without --strict)",
+    "  1": "a task is FAILED (or WARNING, with --strict)",
+    "  2": "usage or configuration: bad option, no project ID, no credentials",
+    "  3": "a task is still RUNNING (get without --wait)",
+    "  4": "a task does not exist",
+    "  5": "credentials refused",
+    "  6": "the service could not be reached, or failed",
+    "  7": "an invalid response, or an unknown status",
+    "  8": "the output or a report could not be written",
+    " 70": "an internal error",
+    "124": "--timeout ran out",
+    "130": "interrupted (SIGINT); 143 terminated (SIGTERM)",
+    "141": "the output was closed early",
+}
+_SEVERAL_TASKS = (
+    "With several tasks: the first of 5, 6, 7, 4, 1, 124, 3, 0 that applies to any of them."
+)
 _HELP_ROW = ("-h, --help", "Show this help.")
 _VERSION = "Show the version."
 _COMPLETION = "Print the completion script of bash, zsh or fish."
@@ -95,23 +98,27 @@ def _help_text(command: str, *, width: int, color: bool) -> str:
     def heading(title: str) -> str:
         return f"\x1b[1;32m{title}:\x1b[0m" if color else f"{title}:"
 
-    about = _COMMANDS.get(command, _ABOUT)
-    text = f"{about}\n\n{heading('Examples')}\n{_EXAMPLES[command]}\n{heading('Usage')} dlftask "
+    usage = f"{command or 'COMMAND'} [OPTIONS] TASK_ID..."
+    examples = _EXAMPLES[command]
+    column = max(map(len, examples)) + 4
+    text = _fill(_COMMANDS.get(command, _ABOUT), width)
+    text += section("Examples", examples.items(), column if column + 25 <= width else 6)
+    text += f"\n{heading('Usage')} dlftask {usage}\n"
     if not command:
-        text += "COMMAND [OPTIONS] TASK_ID...\n" + section("Commands", _COMMANDS.items(), 9)
         rows = [
             ("    --show-completion SHELL", _COMPLETION),
             ("    --version", _VERSION),
             _HELP_ROW,
         ]
-        return text + section("Options", rows, 31)
+        column = 31 if width >= 72 else 10
+        return text + section("Commands", _COMMANDS.items(), 9) + section("Options", rows, column)
     column = 34 if width >= 72 else 10
-    text += f"{command} [OPTIONS] TASK_ID...\n"
     for group in GROUPS:
         own = [("TASK_ID...", _TASK_IDS)] if group == GROUPS[0] else []
         rows = [_option_row(option) for option in options_of(command) if option.group == group]
         text += section(group, own + rows, column)
-    return text + section("Help", [_HELP_ROW], column) + f"\n{heading('Exit status')}\n{_STATUSES}"
+    text += section("Help", [_HELP_ROW], column)
+    return text + section("Exit status", _STATUSES.items(), 7) + _fill(_SEVERAL_TASKS, width)
 
 
 def _option_row(option: Option) -> tuple[str, str]:
@@ -120,19 +127,18 @@ def _option_row(option: Option) -> tuple[str, str]:
 
 
 def _row(name: str, text: str, column: int, width: int) -> str:
+    first, margin = f"  {name}", " " * column
+    lines = margin + _fill(text, max(width - column, 20)).rstrip().replace("\n", f"\n{margin}")
+    return f"{first}\n{lines}\n" if len(first) > column - 2 else f"{first}{lines[len(first) :]}\n"
+
+
+def _fill(text: str, width: int) -> str:
     import textwrap
 
     # What is in brackets stays in one line.
     text = re.sub(r"\[.*?\]", lambda found: found[0].replace(" ", "\xa0"), text)
-    lines = (
-        textwrap.fill(text, max(width - column, 20), break_on_hyphens=False, break_long_words=False)
-        .replace("\xa0", " ")
-        .split("\n")
-    )
-    first = f"  {name}"
-    if len(first) > column - 2:
-        return "\n".join([first, *(" " * column + line for line in lines)]) + "\n"
-    return first.ljust(column) + f"\n{' ' * column}".join(lines) + "\n"
+    filled = textwrap.fill(text, width, break_on_hyphens=False, break_long_words=False)
+    return filled.replace("\xa0", " ") + "\n"
 
 
 def _print_help(command: str) -> None:
@@ -308,17 +314,17 @@ def _usage_error(error: Exception, path: str) -> ConfigurationError:
     names = {one.name: one for one in OPTIONS.values()}
     top = ("--version", "--show-completion", "--help")
     here = (*names, "--help") if path != "dlftask" else top
-    known = [*names, *top, *(f"--{one}" for one in _INSTEAD)]
-    near = nearest(f"--{name}", known) if len(name) > 1 else None
+    # The dashes, which all have, would make short names look alike.
+    near = nearest(name, [*(one[2:] for one in (*names, *top)), *_INSTEAD])
     hint = f"see {path} --help"
-    if near and near[2:] in _INSTEAD:
-        hint = _INSTEAD[near[2:]]
-    elif near and near in here:
-        hint = f"did you mean {near}?"
-    elif near and near in names:
-        hint = f"options come after the command: dlftask get {near} …"
+    if near in _INSTEAD:
+        hint = _INSTEAD[near]
+    elif near and f"--{near}" in here:
+        hint = f"did you mean --{near}?"
+    elif near and f"--{near}" in names:
+        hint = f"options come after the command: dlftask get --{near} …"
     elif near:
-        hint = f"did you mean: dlftask {near}?"
+        hint = f"did you mean: dlftask --{near}?"
     return ConfigurationError(f"no such option: {option}", hint=hint)
 
 

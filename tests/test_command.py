@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
@@ -35,12 +35,23 @@ def simulator() -> Iterator[Simulator]:
         yield running
 
 
+OPEN: list[IO[str]] = []
+
+
+@pytest.fixture(autouse=True)
+def close_files() -> Iterator[None]:
+    yield
+    while OPEN:
+        OPEN.pop().close()
+
+
 class Pipes:
-    """Both streams into files."""
+    """Both streams into files, which are closed after the test."""
 
     def __init__(self, color: str | None = None) -> None:
         self._out = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115
         self._err = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115
+        OPEN.extend((self._out, self._err))
         self.streams = Streams(self._out, self._err, color=color, environ={})
 
     @property

@@ -66,7 +66,7 @@ def test_iam_is_where_the_sdk_looks_for_it(region: str) -> None:
 )
 def test_what_cannot_be_part_of_a_host_name_is_no_region(region: str) -> None:
     for endpoint in (service_endpoint, iam_endpoint):
-        with pytest.raises(ConfigurationError, match="no name of a region") as caught:
+        with pytest.raises(ConfigurationError, match="is not a valid region name") as caught:
             endpoint(region)
         assert repr(region) in caught.value.message
 

@@ -120,7 +120,7 @@ class Client:
         except ConfigurationError as error:
             if settings.region is None and settings.endpoint is None:
                 hint = f"{_NAME_REGION}; {error.hint}" if error.hint else _NAME_REGION
-                raise error.with_context(_NO_REGION, hint=hint) from None
+                raise ConfigurationError(f"{_NO_REGION}, and {error.message}", hint=hint) from None
             raise
         service_url = _service_url(settings)
         iam_url = _iam_url(settings)

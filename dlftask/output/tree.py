@@ -68,8 +68,8 @@ def one_line_facts(task: Task, asked: str) -> list[str] | None:
     if task.status != Status.SUCCESSFUL or shown_subtasks(task, compact=True)[0]:
         return None
     count = len(task.subtasks)
-    facts = [duration_text(task.duration_ms), f"{count} subtask{'' if count == 1 else 's'}", asked]
-    return [fact for fact in facts if fact]
+    facts = [duration_text(task.duration_ms), f"{count} subtask{'' if count == 1 else 's'}"]
+    return [*(fact for fact in facts if fact), escape_controls(asked)]
 
 
 def rest_line(count: int, *, unicode: bool) -> str:
