@@ -1,4 +1,4 @@
-"""What became of a system task of DataArts Factory (DLF).
+"""Show, or wait for, a system task of DataArts Factory (DLF).
 
 from dlftask import Client, Status
 
