@@ -5,11 +5,11 @@ from dlftask import Client, Status
 with Client(region="cn-north-4") as client:
     task = client.wait("008aae2e675d3bcb01675d3c66f20000", timeout=3600)
 if task.status != Status.SUCCESSFUL:
-    print(task.message, [part.name for part in task.subtasks])
+    print(task.message, [subtask.name for subtask in task.subtasks])
 """
 
-# Type checkers take it for true. Importing typing takes milliseconds, in which a Ctrl-C would still
-# be answered with Python's own traceback.
+# For type checkers it is true. Importing typing takes milliseconds, in which a Ctrl-C would still
+# print Python's own traceback.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any

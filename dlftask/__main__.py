@@ -14,7 +14,7 @@ def run() -> None:
     """Run the command line and end the process with its exit status.
 
     Not by the interpreter's own way, which takes as long as a request on loopback and waits for
-    threads that hang in a name lookup: whatever had to be written was written at once.
+    threads that hang in a name lookup. All output was written when it was due.
     """
     # Until main is ready for it: a Ctrl-C at the very start prints no traceback of Python's.
     if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
