@@ -252,10 +252,10 @@ def _add_command(name: str) -> None:
         "task_ids": Annotated[list[str] | None, typer.Argument(metavar="TASK_ID...")],
     }
     # ``watch --wait`` waits anyway.
-    hidden = [option for option in OPTIONS.values() if option not in options_of(name)]
+    hidden = [option for option in OPTIONS.values() if option.command not in ("", name)]
     for option in options_of(name) + hidden:
         names = filter(None, (option.short, option.name))
-        metavar, is_hidden = option.metavar or None, option in hidden
+        metavar, is_hidden = option.metavar or None, option.command not in ("", name)
         info = typer.Option(*names, help=option.full_help, metavar=metavar, hidden=is_hidden)
         kind: Any = list[str] if option.key == "report" else str if option.metavar else bool
         annotations[option.key] = Annotated[kind | None, info]
