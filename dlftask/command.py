@@ -19,11 +19,10 @@ from dlftask.errors import (
     WaitTimeout,
 )
 from dlftask.history import remember
-from dlftask.messages import write_error, write_errors
-from dlftask.output.colors import paint
+from dlftask.messages import write_error, write_errors, write_warning
 from dlftask.output.formats import FORMATS, RenderOptions, render
 from dlftask.output.subtasks import known_state
-from dlftask.output.text import escape_controls, one_line, style
+from dlftask.output.text import escape_controls, one_line, paint, style
 from dlftask.output.view import View, WaitState
 from dlftask.settings import Settings
 from dlftask.signals import cancel_end, end_stuck_process, in_foreground, terminal_restored
@@ -92,7 +91,7 @@ def run(command: Command, settings: Settings, streams: Streams) -> ExitStatus:
     with _client(settings, streams) as client:
         if not settings.quiet:
             for warning in client.warnings:
-                streams.log(f"dlftask: warning: {escape_controls(warning)}")
+                write_warning(warning, streams)
         task_ids = command.task_ids or _start_demo_import(client)
         if not settings.demo:
             remember(task_ids, environ=settings.environ, home=settings.home)

@@ -159,7 +159,7 @@ def test_get_sums_up_several_tasks_by_status_and_one_that_fits_not_at_all(
     with Screen(24, 80) as terminal:
         ids = SUCCESSFUL, FAILED, "gone"
         assert run_command(simulator, "get", *ids, streams=terminal.streams) == 4
-        assert terminal.lines[-1] == "dlftask: 3 tasks: 1 FAILED, 1 SUCCESSFUL, 1 unavailable"
+        assert terminal.lines[-1] == "dlftask: 3 tasks: 1 FAILED, 1 unavailable, 1 SUCCESSFUL"
     with Screen(24, 80) as terminal:
         assert run_command(simulator, "get", SUCCESSFUL, streams=terminal.streams) == 0
         assert "dlftask:" not in terminal.text

@@ -18,11 +18,10 @@ from rich.console import Console
 from rich.text import Text
 
 from dlftask import Client, Snapshot, Task
-from dlftask.output.colors import paint
 from dlftask.output.formats import RenderOptions, render
 from dlftask.output.live import LiveView
 from dlftask.output.summary import summary
-from dlftask.output.text import style
+from dlftask.output.text import paint, style
 from dlftask.output.view import WaitState
 from dlftask.simulator import Simulator
 from dlftask.streams import Streams

@@ -106,7 +106,7 @@ def test_many_tasks_are_totals_on_a_terminal(clock: Clock) -> None:
         view = Progress(terminal, clock, ids)
         view.update(*(seen(task_id=i, status="SUCCESSFUL") for i in ids[:990]))
         assert terminal.lines == [
-            "dlftask: ⠋ 990/1000 tasks (990 SUCCESSFUL, 10 no response yet)  0s"
+            "dlftask: ⠋ 990/1000 tasks (10 no response yet, 990 SUCCESSFUL)  0s"
         ]
 
 

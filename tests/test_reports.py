@@ -12,6 +12,8 @@ from dlftask.output.query import compile_query
 from dlftask.output.reports import check_report_paths, write_reports
 from dlftask.task import read_task
 from dlftask.waiting.snapshot import Snapshot
+from tests.cli import configured, run_dlftask
+from tests.servers import Server, answer, sending
 
 DONE = Snapshot("1", read_task(b'{"id":"1","name":"n","status":"FAILED"}'), settled=True)
 GONE = Snapshot("2", error=TaskNotFound("not there"), settled=True)
@@ -135,3 +137,12 @@ def test_two_reports_to_one_file_are_refused(
     for one, other in pairs:
         with pytest.raises(ConfigurationError):
             check_report_paths([("json", Path(one)), ("tsv", Path(other))])
+
+
+@posix
+def test_a_report_to_a_redirected_stdout_follows_the_result(tmp_path: Path) -> None:
+    with Server(sending(answer())) as server, (tmp_path / "log").open("wb") as log:
+        args = ("get", "t1", "--report", "jsonl:/dev/stdout", "-o", "tsv")
+        status = run_dlftask(*args, env=configured(server.url), stdout=log).returncode
+    assert status == 0
+    assert [line[:5] for line in (tmp_path / "log").read_text().splitlines()] == ["task\t", '{"id"']

@@ -7,7 +7,6 @@ from typing import Generic, TypeVar
 
 from rich.cells import cell_len, set_cell_size
 
-from dlftask.output.colors import paint
 from dlftask.output.screen import InPlaceView, wrap
 from dlftask.output.subtasks import (
     counts_text,
@@ -18,7 +17,7 @@ from dlftask.output.subtasks import (
     shown_status,
 )
 from dlftask.output.terminal_progress import TerminalProgress
-from dlftask.output.text import display_name, duration_text, status_word, style, symbol
+from dlftask.output.text import display_name, duration_text, paint, status_word, style, symbol
 from dlftask.output.tree import GAP
 from dlftask.output.view import WaitState
 from dlftask.streams import Streams
@@ -181,19 +180,19 @@ class LiveView(InPlaceView):
             return [self._with_message(line, str(snapshot.error), width, "  ", Status.FAILED)]
         if task is None:
             return [_Entry([(f"? {task_id}  no response yet", "magenta")])]
-        facts = self._facts(task)
+        times = facts = self._facts(task)
         counts = self._state.counts.get(task_id)
         if self._state.several and counts:
-            facts.append(done_text(counts, "subtasks"))
+            facts = [*times, done_text(counts, "subtasks")]
         if not task.name and task.id == task_id:  # its name already
             return [self._node(task, facts, width)]
         whole, short = f"ID {task_id}", f"ID {self._short_id(task_id)}"
         name = cell_len(self.printable(display_name(task.name, task.id), 4 * width))
+        for shown in (facts, times):
+            if self._free(task, [*shown, whole], width) >= min(name, _SHORTEST_NAME):
+                return [self._node(task, [*shown, whole], width)]
         if self._state.several:
-            fits = self._free(task, [*facts, whole], width) >= name
-            return [self._node(task, [*facts, whole if fits else short], width)]
-        if self._free(task, [*facts, whole], width) >= min(name, _SHORTEST_NAME):
-            return [self._node(task, [*facts, whole], width)]
+            return [self._node(task, [*facts, short], width)]
         root = self._node(task, facts, width)
         return [root, _Entry([(f"  {whole}", "")])] if room > 3 else [root]
 

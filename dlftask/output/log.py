@@ -3,12 +3,12 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from dlftask.output.colors import paint
 from dlftask.output.subtasks import Facts, Key, facts_of, facts_of_subtasks, lost
 from dlftask.output.text import (
     display_name,
     escape_controls,
     one_line,
+    paint,
     rfc3339,
     status_word,
     style,

@@ -5,6 +5,7 @@ import os
 import stat
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -97,6 +98,10 @@ def _open(path: Path) -> int:
     flags = os.O_WRONLY | os.O_CREAT | _NONBLOCK
     flags |= getattr(os, "O_BINARY", 0) | getattr(os, "O_NOCTTY", 0)
     until_s = time.monotonic() + _READER_WAIT_S
+    for stream in (1, 2):  # /dev/stdout that is a file: opened anew it would lose the result
+        with suppress(OSError):
+            if os.path.samestat(os.fstat(stream), path.stat()):
+                return os.dup(stream)
     while True:
         try:
             return os.open(path, flags, 0o666)

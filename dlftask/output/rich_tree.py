@@ -2,7 +2,6 @@
 
 import io
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.segment import Segment
@@ -21,9 +20,6 @@ from dlftask.output.tree import (
 )
 from dlftask.task import Status, Subtask, Task
 from dlftask.waiting.snapshot import Snapshot
-
-if TYPE_CHECKING:
-    from dlftask.streams import Streams
 
 _NARROWEST = 20
 """Columns below which a tree has no room; the terminal wraps by itself there."""
@@ -113,20 +109,13 @@ class _Buffer(io.StringIO):
         return self._named
 
 
-def make_console(streams: "Streams") -> Console:
-    """A console that draws for standard output; what it drew is read from ``console.file``."""
-    columns, rows = streams.size()
-    width = columns if streams.out_is_terminal else None
-    return _console(width, rows, unicode=streams.unicode, color=streams.color)
-
-
-def _console(width: int | None, rows: int, *, unicode: bool, color: bool) -> Console:
+def _console(width: int | None, *, unicode: bool, color: bool) -> Console:
     # It is told all that it needs, so that no variable of the environment (COLUMNS, TERM) is read
     # a second time and otherwise than the rest of the program reads it.
     return Console(
         file=_Buffer("utf-8" if unicode else "ascii"),
         width=_UNLIMITED if width is None else max(width, _NARROWEST),
-        height=max(rows, 1),
+        height=1,
         force_terminal=True,
         color_system="standard" if color else None,
         no_color=not color,
@@ -140,7 +129,7 @@ def _console(width: int | None, rows: int, *, unicode: bool, color: bool) -> Con
 
 def render_rich_trees(snapshots: Sequence[Snapshot], options: RenderOptions) -> str:
     """The tasks' trees, wrapped on a terminal alone; one that could not be had has none."""
-    console = _console(options.width, 1, unicode=options.unicode, color=options.color)
+    console = _console(options.width, unicode=options.unicode, color=options.color)
     for snapshot in snapshots:
         if snapshot.result is not None:
             tree = task_tree(snapshot.result, snapshot.task_id, options)

@@ -6,11 +6,9 @@ from collections.abc import Mapping
 from dlftask.durations import format_duration
 from dlftask.errors import WaitTimeout
 from dlftask.output.text import status_word
-from dlftask.task import Status, Subtask, Task
+from dlftask.task import STATUSES, Status, Subtask, Task, status_info
 from dlftask.waiting.snapshot import Snapshot
 
-_DONE = (Status.SUCCESSFUL, Status.WARNING, Status.FAILED)
-_FIRST = (Status.FAILED, Status.RUNNING, Status.WARNING)
 _MOST_STATUSES = 6
 _LONGEST_STATUS = 24
 
@@ -47,7 +45,8 @@ def done_text(counts: Mapping[str | None, int], noun: str) -> str:
 
 def done_and_failed(counts: Mapping[str | None, int]) -> tuple[int, int]:
     """How many have ended, and how many of these failed."""
-    return sum(counts.get(status, 0) for status in _DONE), counts.get(Status.FAILED, 0)
+    done = sum(counts.get(status, 0) for status, info in STATUSES.items() if info.done)
+    return done, counts.get(Status.FAILED, 0)
 
 
 def known_state(task: Task | None) -> str:
@@ -76,9 +75,8 @@ def counts_text(counts: Mapping[str | None, int]) -> str:
 
     Where the service invents many statuses, a few are named and the rest counted.
     """
-    first = [(status, counts[status]) for status in _FIRST if counts.get(status)]
-    rest = [(status, n) for status, n in counts.items() if status not in _FIRST and n]
-    ordered = first + sorted(rest, key=lambda item: -item[1])
+    present = [(status, n) for status, n in counts.items() if n]
+    ordered = sorted(present, key=lambda item: (status_info(item[0]).rank, -item[1]))
     words = [f"{n} {status_word(s)[:_LONGEST_STATUS]}" for s, n in ordered[:_MOST_STATUSES]]
     others = sum(n for _, n in ordered[_MOST_STATUSES:])
     return ", ".join([*words, f"{others} others"] if others else words)

@@ -30,6 +30,9 @@ _DECEPTIVE = f"[{CONTROLS}{LINE_BREAKS}{_INVISIBLE}]"
 CI_COMMAND = r"(?i)##(?=\[|vso\[|teamcity\[)"
 """A regex for the start of a CI system's command that is obeyed wherever in a line it stands."""
 
+_COLORS = {"bold": 1, "dim": 2, "red": 31, "green": 32, "yellow": 33, "blue": 34, "magenta": 35}
+"""The eight colours of the terminal's own theme: its user chose them to be readable."""
+
 _LONGEST_LINE = 1000
 """Characters of a line on standard error: what a service says can be longer than anybody reads."""
 
@@ -81,6 +84,11 @@ def symbol(status: str | None, *, unicode: bool) -> str:
 def style(status: str | None) -> str:
     """The status as a rich style."""
     return status_info(status).style
+
+
+def paint(text: str, style: str) -> str:
+    """The text in a style, which may be empty; what the text holds must be escaped already."""
+    return f"\x1b[{_COLORS[style]}m{text}\x1b[0m" if style and text else text
 
 
 def status_word(status: str | None) -> str:
