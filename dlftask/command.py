@@ -20,7 +20,7 @@ from dlftask.errors import (
 )
 from dlftask.history import remember
 from dlftask.messages import write_error, write_errors, write_warning
-from dlftask.output.formats import FORMATS, RenderOptions, render
+from dlftask.output.formats import FORMATS, RenderOptions, render, tree_fits
 from dlftask.output.subtasks import known_state
 from dlftask.output.text import escape_controls, one_line, paint, style
 from dlftask.output.view import View, WaitState
@@ -186,8 +186,9 @@ class _Run:
         if not isinstance(end, Interrupted):  # that one has its own limit
             _end_stuck_writes(self._command, settings, status if end is None else end.exit_status)
         unwritten = self._write_reports(end)
-        if end is None:
+        if end is None or isinstance(end, Interrupted):
             write_errors(self._snapshots, self._streams)
+        if end is None:
             self._summarize()
         if settings.wait and not settings.quiet and not isinstance(end, BrokenOutput):
             self._write_unfinished(end)
@@ -311,8 +312,6 @@ class _Run:
             return []
         options = self._options._replace(now_ms=time.time_ns() // 1_000_000)
         if self._shows_tree and streams.out_is_terminal and not settings.compact:
-            from dlftask.output.tree import tree_fits
-
             # With the last line and the next prompt.
             self._tall = not tree_fits(snapshots, options, streams.size()[1] - 2)
         if self._tall and self._command.watches:

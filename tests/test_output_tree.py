@@ -8,10 +8,10 @@ import pyte
 import pytest
 
 from dlftask.errors import TaskNotFound
-from dlftask.output.formats import RenderOptions, render
+from dlftask.output.formats import RenderOptions, render, tree_fits
 from dlftask.output.rich_tree import render_rich_trees
 from dlftask.output.text import encodable
-from dlftask.output.tree import tree_fits, tree_lines
+from dlftask.output.tree import tree_lines
 from dlftask.streams import Streams
 from dlftask.task import Task, read_task
 from dlftask.waiting.snapshot import Snapshot

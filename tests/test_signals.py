@@ -208,7 +208,7 @@ class Drawn:
         os.close(slave)
 
     def __enter__(self) -> Self:
-        self.run.until(lambda: "Import the jo" in self.text)
+        self.run.until(lambda: "Import" in self.text)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -234,7 +234,7 @@ def test_in_a_redraw_the_last_frame_stays(
     with Drawn(*ids, env=simulator.environment()) as drawn:
         assert drawn.run.end(number) == status
         # The last frame stays, without its spinner.
-        assert drawn.text.startswith("● Import the jo")
+        assert drawn.text.startswith("● Imp")
         assert "elapsed" in drawn.text
         assert not drawn.screen.cursor.hidden
         lines = drawn.run.stderr.splitlines()

@@ -95,6 +95,16 @@ def render(name: str, snapshots: Sequence["Snapshot"], options: RenderOptions) -
     yield from FORMATS[name].pieces(snapshots, options)
 
 
+def tree_fits(snapshots: "Sequence[Snapshot]", options: RenderOptions, rows: int) -> bool:
+    """Whether the tasks' trees together take at most so many rows, wrapped as on the terminal."""
+    from dlftask.output.tree import shown_subtasks
+
+    tasks = [snapshot.result for snapshot in snapshots if snapshot.result is not None]
+    if sum(1 + len(shown_subtasks(task, compact=options.compact)[0]) for task in tasks) > rows:
+        return False  # Drawing thousands of lines only to count them would take a second.
+    return sum(piece.count("\n") for piece in render("tree", snapshots, options)) <= rows
+
+
 def _unavailable(snapshot: "Snapshot") -> bool:
     from dlftask.errors import ServiceUnavailable
 

@@ -2,13 +2,13 @@
 
 import io
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.segment import Segment
 from rich.text import Text
 from rich.tree import Tree
 
-from dlftask.output.formats import RenderOptions
 from dlftask.output.text import display_name, status_word, style, symbol
 from dlftask.output.tree import (
     GAP,
@@ -20,6 +20,9 @@ from dlftask.output.tree import (
 )
 from dlftask.task import Status, Subtask, Task
 from dlftask.waiting.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from dlftask.output.formats import RenderOptions
 
 _NARROWEST = 20
 """Columns below which a tree has no room; the terminal wraps by itself there."""
@@ -78,7 +81,7 @@ class _Hanging:
         yield Segment.line()
 
 
-def task_tree(task: Task, asked: str, options: RenderOptions) -> Tree:
+def task_tree(task: Task, asked: str, options: "RenderOptions") -> Tree:
     """A task's tree; rich draws its lines in ASCII on a console whose encoding is not UTF-8."""
     unicode = options.unicode
     now_ms = options.now_ms if options.width is not None else None
@@ -127,7 +130,7 @@ def _console(width: int | None, *, unicode: bool, color: bool) -> Console:
     )
 
 
-def render_rich_trees(snapshots: Sequence[Snapshot], options: RenderOptions) -> str:
+def render_rich_trees(snapshots: Sequence[Snapshot], options: "RenderOptions") -> str:
     """The tasks' trees, wrapped on a terminal alone; one that could not be had has none."""
     console = _console(options.width, unicode=options.unicode, color=options.color)
     for snapshot in snapshots:
