@@ -171,7 +171,7 @@ class Transport:
         proxies: dict[str, str],
     ) -> Response:
         if self._pace.wait(self._closed):
-            raise ServiceUnavailable("the client was closed")
+            raise ConfigurationError("the client was closed")
         started = time.monotonic()
         sent: Mapping[str, str] = headers
         proxied = select_proxy(url, proxies) is not None
@@ -243,7 +243,10 @@ class Transport:
             if status < 400:
                 request_id = Response(status, headers, b"", self.secrets).request_id
                 raise InvalidResponse(
-                    error.message, hint=error.hint, http_status=status, request_id=request_id
+                    self.secrets.mask(error.message),
+                    hint=error.hint,
+                    http_status=status,
+                    request_id=request_id,
                 ) from None
             body = b""  # the status has said what is wrong, whatever came with it
         return Response(status, headers, body, self.secrets)
@@ -253,6 +256,10 @@ class Transport:
             return _read_body(raw, MAX_BODY)
         except urllib3.exceptions.ReadTimeoutError:
             raise no_response(peer, self._read_timeout_s) from None
+        except urllib3.exceptions.DecodeError:  # it refuses a long list of encodings
+            raise InvalidResponse(
+                "the response is packed in a way that was not asked for"
+            ) from None
         except (urllib3.exceptions.ProtocolError, urllib3.exceptions.InvalidHeader) as error:
             # A chunk whose length is no number is not HTTP; one without a length was cut off.
             if any(_BAD_CHUNK.search(repr(cause)) for cause in _causes(error)):
