@@ -316,7 +316,7 @@ class _LimitedTLSConnection(_LimitedConnection, HTTPSConnection):
         if isinstance(found, ssl.SSLCertVerificationError):
             return ServiceUnavailable(
                 f"{self._peer()}: the certificate is not trusted: {found.verify_message}",
-                permanent=True,
+                retryable=False,
                 hint="give the authority's certificate with --ca-bundle",
             )
         reason = getattr(found, "reason", None) or getattr(found, "strerror", None) or "failed"
