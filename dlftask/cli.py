@@ -252,10 +252,10 @@ def _add_command(name: str) -> None:
         "task_ids": Annotated[list[str] | None, typer.Argument(metavar="TASK_ID...")],
     }
     # ``watch --wait`` waits anyway.
-    hidden = [option for option in OPTIONS.values() if option not in options_of(name)]
+    hidden = [option for option in OPTIONS.values() if option.command not in ("", name)]
     for option in options_of(name) + hidden:
         names = filter(None, (option.short, option.name))
-        metavar, is_hidden = option.metavar or None, option in hidden
+        metavar, is_hidden = option.metavar or None, option.command not in ("", name)
         info = typer.Option(*names, help=option.full_help, metavar=metavar, hidden=is_hidden)
         kind: Any = list[str] if option.key == "report" else str if option.metavar else bool
         annotations[option.key] = Annotated[kind | None, info]
@@ -276,10 +276,6 @@ def _add_command(name: str) -> None:
     app.command(name, cls=_Command, help=_COMMANDS[name])(command)
 
 
-_add_command("get")
-_add_command("watch")
-
-
 @app.command("help", cls=_Command, help=_COMMANDS["help"])
 def _help(command: Annotated[str | None, typer.Argument(metavar="[COMMAND]")] = None) -> None:
     if command is not None:
@@ -292,6 +288,9 @@ def run_command_line(arguments: list[str], *, began_s: float) -> int:
 
     Raises the errors of ``dlftask.errors``, also for what Typer finds wrong.
     """
+    # Each costs time: a command is built only where its name was given.
+    for name in {"get", "watch"}.intersection(arguments):
+        _add_command(name)
     run: Callable[..., Any] = typer.main.get_command(app)
     try:
         return run(arguments, prog_name="dlftask", standalone_mode=False, obj=began_s) or 0

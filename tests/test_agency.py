@@ -1,4 +1,4 @@
-"""A machine's own identity: fetched when asked for, and afresh before it runs out."""
+"""A machine's own identity: fetched when asked for, and again before it expires."""
 
 import json
 import socket

@@ -370,10 +370,10 @@ def test_6_silence(simulator: Simulator) -> None:
 @pytest.mark.parametrize(
     ("fault", "said"),
     [
-        (Fault(senseless="html"), "JSON"),
-        (Fault(senseless="empty"), "JSON"),
-        (Fault(senseless="no-status"), "status"),
-        (Fault(senseless="no-id"), "id"),
+        (Fault(invalid="html"), "JSON"),
+        (Fault(invalid="empty"), "JSON"),
+        (Fault(invalid="no-status"), "status"),
+        (Fault(invalid="no-id"), "id"),
         (Fault(status=302), "redirect"),
         (Fault(status=404), "HTTP 404"),
         (Fault(status=405), "HTTP 405"),
@@ -388,7 +388,7 @@ def test_7_an_answer_that_makes_no_sense(simulator: Simulator, fault: Fault, sai
 
 
 def test_7_an_unknown_status_is_shown_too(simulator: Simulator) -> None:
-    simulator.set_faults(Fault(senseless="unknown-status"))
+    simulator.set_faults(Fault(invalid="unknown-status"))
     finished = run(simulator, "get", "--wait", "-q", SUCCESSFUL)
     assert finished.returncode == 7
     assert "PONDERING" in finished.stderr
@@ -469,8 +469,8 @@ def test_124_without_any_answer_prints_no_state(simulator: Simulator) -> None:
         ([], ["RUNNING"], 3),
         ([], ["RUNNING", FAILED], 1),
         ([], [MISSING, FAILED, "RUNNING"], 4),
-        ([Fault(senseless="html", task="odd")], ["odd", MISSING, FAILED], 7),
-        ([Fault(senseless="html", task="odd"), Fault(status=500, task="down")], ["odd", "down"], 6),
+        ([Fault(invalid="html", task="odd")], ["odd", MISSING, FAILED], 7),
+        ([Fault(invalid="html", task="odd"), Fault(status=500, task="down")], ["odd", "down"], 6),
         ([Fault(status=500, task="down"), Fault(status=403, task="shut")], ["down", "shut"], 5),
     ],
 )

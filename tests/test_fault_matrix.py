@@ -34,11 +34,11 @@ _TRANSIENT = {
     "a byte a second": Fault(trickle=1, headers=True),
 }
 _SENSELESS = {
-    "HTML": Fault(senseless="html"),
-    "empty": Fault(senseless="empty"),
-    "cut JSON": Fault(senseless="bad-json"),
-    "no id": Fault(senseless="no-id"),
-    "no status": Fault(senseless="no-status"),
+    "HTML": Fault(invalid="html"),
+    "empty": Fault(invalid="empty"),
+    "cut JSON": Fault(invalid="bad-json"),
+    "no id": Fault(invalid="no-id"),
+    "no status": Fault(invalid="no-status"),
     "302": Fault(status=302),
 }
 _FINAL = {
@@ -46,7 +46,7 @@ _FINAL = {
     "404": (Fault(status=404), ExitStatus.INVALID),
     "401": (Fault(status=401), ExitStatus.AUTHENTICATION),
     "403": (Fault(status=403), ExitStatus.AUTHENTICATION),
-    "unknown status": (Fault(senseless="unknown-status"), ExitStatus.INVALID),
+    "unknown status": (Fault(invalid="unknown-status"), ExitStatus.INVALID),
 }
 _SLOW = ("silence", "a byte a second")
 
@@ -89,7 +89,7 @@ one_or_many = pytest.mark.parametrize("tasks", [1, 3], ids=["one task", "many ta
 
 @dataclass(frozen=True)
 class Found:
-    """What came of a wait: the first task is the one that the fault befell."""
+    """How a wait ended: the fault applied to the first task."""
 
     snapshots: list[Snapshot]
     asked: int
@@ -194,7 +194,7 @@ def test_twice_after_the_first_good_answer(case: Case, tasks: int, record_proper
     put_in_table(record_property, case, "after, passing", tasks, found)
     outage = case.after is ExitStatus.UNAVAILABLE
     assert found.status is found.overall
-    # Nothing can be fetched afresh here, so that a 401 is final.
+    # Nothing can be fetched again here, so a 401 is final.
     assert found.status is (ExitStatus.SUCCESS if outage else case.after)
     assert len(found.notes) == (2 if outage else 0)
     assert others_ended_well(found)

@@ -211,7 +211,7 @@ def outcomes() -> Outcomes:
 
 
 @pytest.mark.parametrize("row", INVALID)
-def test_a_senseless_answer_is_7_and_one_clear_line(outcomes: Outcomes, row: str) -> None:
+def test_an_invalid_response_is_7_and_one_clear_line(outcomes: Outcomes, row: str) -> None:
     if row == "unknown-status":  # it is had, and shown as it is
         assert outcomes.documents[row]["status"] == "PAUSED\x1b[31m"
     else:
@@ -248,7 +248,7 @@ def test_all_of_it_takes_seconds_and_little_memory(outcomes: Outcomes) -> None:
     assert outcomes.run.peak_mib < 400
 
 
-def test_one_senseless_answer_alone_prints_nothing_and_a_hint() -> None:
+def test_one_invalid_response_alone_prints_nothing_and_a_hint() -> None:
     with Server(INVALID["html-with-200"]) as server:
         run = run_dlftask("get", "t1", env=configured(server.url))
     assert run.returncode == 7

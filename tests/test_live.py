@@ -226,7 +226,7 @@ def test_tasks_of_one_name_are_told_apart_by_the_ends_of_their_ids(clock: Clock)
 
 
 def test_a_wait_that_ran_out_of_time_ends_on_what_was_known(clock: Clock) -> None:
-    late = WaitTimeout("still RUNNING when the time-out of 1s ran out")
+    late = WaitTimeout("still RUNNING when the timeout of 1s ran out")
     with Terminal() as terminal:
         view = live(terminal, clock, ["t1", "t2"])
         show(view, clock, running(subtask(1, "RUNNING")))

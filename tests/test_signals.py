@@ -195,7 +195,7 @@ def test_quiet_ends_without_a_word(simulator: Simulator) -> None:
 
 
 class Drawn:
-    """A ``watch`` under way on a terminal of 24 rows and 80 columns."""
+    """A ``watch`` in progress on a terminal of 24 rows and 80 columns."""
 
     def __init__(self, *task_ids: str, env: dict[str, str]) -> None:
         self._master, slave = pty.openpty()
@@ -227,19 +227,19 @@ class Drawn:
 
 @pytest.mark.parametrize("tasks", [1, 300], ids=["one task", "many tasks"])
 @both
-def test_in_a_redraw_the_last_frame_stays(
-    simulator: Simulator, number: signal.Signals, status: int, tasks: int
-) -> None:
-    ids = [simulator.start_import("obs://a/big.zip") for _ in range(tasks)]
-    with Drawn(*ids, env=simulator.environment()) as drawn:
-        assert drawn.run.end(number) == status
-        # The last frame stays, without its spinner.
-        assert drawn.text.startswith("● Imp")
-        assert "elapsed" in drawn.text
-        assert not drawn.screen.cursor.hidden
-        lines = drawn.run.stderr.splitlines()
-        assert sum(line.startswith("dlftask: task ") for line in lines) == tasks
-        assert "dlftask watch" in lines[-1]
+def test_in_a_redraw_the_last_frame_stays(number: signal.Signals, status: int, tasks: int) -> None:
+    # So slow that no task has ended when the first frame is there, on a busy machine either.
+    with Simulator(speed=0.1) as simulator:
+        ids = [simulator.start_import("obs://a/big.zip") for _ in range(tasks)]
+        with Drawn(*ids, env=simulator.environment()) as drawn:
+            assert drawn.run.end(number) == status
+            # The last frame stays, without its spinner.
+            assert drawn.text.startswith("● Imp")
+            assert "elapsed" in drawn.text
+            assert not drawn.screen.cursor.hidden
+            lines = drawn.run.stderr.splitlines()
+            assert sum(line.startswith("dlftask: task ") for line in lines) == tasks
+            assert "dlftask watch" in lines[-1]
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGQUIT], ids=["HUP", "QUIT"])

@@ -346,7 +346,7 @@ def test_what_is_no_http_is_refused_as_json() -> None:
         assert ask(simulator, "/", "BREW")[1]["error_code"] == "APIGW.9999"
         status, answer, _ = ask(simulator, "/", "POST", headers={"Content-Length": "many"})
     assert status == 400
-    assert answer["error_msg"] == "Content-Length is no number"
+    assert answer["error_msg"] == "Content-Length is not a number"
 
 
 def test_the_environment_leads_to_it_and_secrets_are_random() -> None:

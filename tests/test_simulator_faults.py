@@ -48,8 +48,8 @@ def ask(simulator: Simulator, path: str = PATH) -> tuple[int, bytes, http.client
         ("delay=1m30s", Fault(delay_s=90.0)),
         ("trickle=0.5,headers", Fault(trickle=0.5, headers=True)),
         ("truncate=0", Fault(truncate=0)),
-        ("senseless", Fault(senseless="html")),
-        ("senseless=null", Fault(senseless="null")),
+        ("invalid", Fault(invalid="html")),
+        ("invalid=null", Fault(invalid="null")),
         ("drop,from=0,until=2s", Fault(drop=True, from_s=0.0, until_s=2.0)),
         ("drop,from=500ms", Fault(drop=True, from_s=0.5)),
         ("drop,task=abc,path=/v1/*", Fault(drop=True, task="abc", path="/v1/*")),
@@ -65,16 +65,16 @@ def test_a_spec_means_a_fault(spec: str, fault: Fault) -> None:
     [
         ("", "unknown word ''"),
         ("statsu=503", "did you mean 'status'?"),
-        ("rate=0.5", "says not what happens"),
-        ("status", "no whole number"),
-        ("status=abc", "'abc' is no whole number"),
+        ("rate=0.5", "does not say what happens"),
+        ("status", "not a whole number"),
+        ("status=abc", "'abc' is not a whole number"),
         ("status=200", "not between 300 and 599"),
         ("status=600", "not between 300 and 599"),
         ("drop=yes", "takes no value"),
-        ("drop,drop", "stands twice"),
+        ("drop,drop", "is given twice"),
         ("drop,rate=1.5", "not between 0 and 1"),
-        ("drop,rate=-1", "no number"),
-        ("drop,rate=nan", "no number"),
+        ("drop,rate=-1", "not a number"),
+        ("drop,rate=nan", "not a number"),
         ("delay=soon", "soon"),
         ("delay", "needs a duration"),
         ("trickle=0", "not above zero"),
@@ -82,10 +82,10 @@ def test_a_spec_means_a_fault(spec: str, fault: Fault) -> None:
         ("retry-after=3,drop", "retry-after needs a status"),
         ("status=503,retry-after=soon", "nor an HTTP date"),
         ("status=503,retry-after", "nothing is neither"),
-        ("senseless=poem", "is none of html, empty"),
+        ("invalid=poem", "must be one of html, empty"),
         ("drop,from=5s,until=5s", "until is not after from"),
         ("drop,task", "needs a value"),
-        ("drop,count=-1", "no whole number"),
+        ("drop,count=-1", "not a whole number"),
     ],
 )
 def test_a_bad_spec_is_refused_in_one_line(spec: str, said: str) -> None:
@@ -134,9 +134,9 @@ def test_a_scenario_has_the_same_words(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("[[fault]]\nstatus = 'x'", "fault 1: status: 'x' is no whole number"),
+        ("[[fault]]\nstatus = 'x'", "fault 1: status: 'x' is not a whole number"),
         ("[[fault]]\ndrop = true\n[[fault]]\ndorp = true", "fault 2: unknown word 'dorp'"),
-        ("[[fault]]\ndrop = true\nrate = true", "rate: nothing is no number"),
+        ("[[fault]]\ndrop = true\nrate = true", "rate: nothing is not a number"),
         ("fault = 3", "write [[fault]]"),
         ("[fault]\ndrop = true", "write [[fault]]"),
         ("[[faults]]\ndrop = true", "unknown key 'faults'"),
@@ -278,14 +278,14 @@ def test_truncate_cuts_the_body_that_was_promised() -> None:
 
 @pytest.mark.parametrize("kind", INVALID)
 def test_senseless_bodies_come_with_200(kind: str) -> None:
-    with Simulator(faults=[Fault(senseless=kind)]) as simulator:
+    with Simulator(faults=[Fault(invalid=kind)]) as simulator:
         status, body, headers = ask(simulator)
     assert (status, body) == (200, INVALID[kind])
     assert headers["Content-Type"].startswith("text/html" if kind == "html" else "application/json")
 
 
 def test_a_senseless_body_can_have_another_status() -> None:
-    with Simulator(faults=[Fault(status=502, senseless="html")]) as simulator:
+    with Simulator(faults=[Fault(status=502, invalid="html")]) as simulator:
         status, body, _ = ask(simulator)
     assert (status, body) == (502, INVALID["html"])
 

@@ -150,7 +150,7 @@ def test_a_failed_task_ends_a_wait_at_once(simulator: Simulator, command: list[s
 
 def test_an_unknown_status_ends_its_tasks_wait(simulator: Simulator) -> None:
     task_id = simulator.start_import()
-    simulator.set_faults(Fault(senseless="unknown-status", after=1))
+    simulator.set_faults(Fault(invalid="unknown-status", after=1))
     finished = run_dlftask("watch", task_id, env=simulator.environment())
     assert finished.returncode == 7
     assert "PONDERING" in finished.stdout

@@ -8,6 +8,7 @@ Users test their pipelines against it, without an account::
 or from a shell: ``python -m dlftask.simulator -- ./deploy.sh``.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -16,20 +17,11 @@ if TYPE_CHECKING:
     from dlftask.simulator.server import Simulator
 
 __all__ = ["Fault", "Request", "Simulator"]
+_MODULES = {"Fault": "faults", "Request": "responses", "Simulator": "server"}
 
 
 def __getattr__(name: str) -> Any:
     # An HTTP server costs start-up time, and this package is imported to ask what it holds.
-    if name == "Fault":
-        from dlftask.simulator.faults import Fault
-
-        return Fault
-    if name == "Request":
-        from dlftask.simulator.responses import Request
-
-        return Request
-    if name in __all__:
-        from dlftask.simulator import server
-
-        return getattr(server, name)
+    if name in _MODULES:
+        return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

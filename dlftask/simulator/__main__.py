@@ -60,7 +60,7 @@ faults:
     delay=DURATION      wait before anything else
     trickle=N           N bytes a second; with headers, the head too
     truncate=N          cut the body after N bytes, Content-Length says more
-    senseless=KIND      {", ".join(list(INVALID)[:5])},
+    invalid=KIND        {", ".join(list(INVALID)[:5])},
                         {", ".join(list(INVALID)[5:])}
   when:
     rate=0..1           this share of the requests (--seed for the same again)
@@ -76,7 +76,7 @@ environment of COMMAND:
 exit status:
   of COMMAND, or 128 + N where signal N ended it, 126 where it cannot be run,
   127 where it is not found; alone 0 when interrupted; 2 for a usage error or
-  a port that cannot be had.
+  a port that is not free.
 """
 
 # What would lead a command to another account than the simulator's.
@@ -160,15 +160,14 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _simulator(parser: argparse.ArgumentParser, options: argparse.Namespace) -> Simulator:
-    faults: list[Fault] = []
+    faults: tuple[Fault, ...] = ()
     if options.scenario is not None:
         try:
-            faults.extend(read_scenario(options.scenario))
+            faults = read_scenario(options.scenario)
         except OSError as error:
             parser.error(f"scenario {options.scenario}: {error.strerror}")
         except ValueError as error:
             parser.error(_one_line(error))
-    faults.extend(options.fault)
     return Simulator(
         host=options.host,
         port=options.port,
@@ -176,7 +175,7 @@ def _simulator(parser: argparse.ArgumentParser, options: argparse.Namespace) -> 
         access_key=options.access_key,
         secret_key=options.secret_key,
         speed=options.speed,
-        faults=faults,
+        faults=[*faults, *options.fault],
         seed=options.seed,
         rate_limit=options.rate_limit,
     )
@@ -191,19 +190,18 @@ def _serve(simulator: Simulator) -> int:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, interrupt)
-    lines = [
-        f"export {name}={shlex.quote(value)}\n" for name, value in simulator.environment().items()
-    ]
+    environ = simulator.environment()
     try:
-        # In one piece: whoever waits for the first line can source them all.
-        print("".join(lines), end="", flush=True)
+        # In one piece: a script that waits for the first line can source them all.
+        lines = (f"export {name}={shlex.quote(value)}" for name, value in environ.items())
+        print("\n".join(lines), flush=True)
         while True:
             time.sleep(3600)
     except KeyboardInterrupt:
         return 0
     except OSError as error:
         print(f"dlftask.simulator: error: standard output: {error.strerror}", file=sys.stderr)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python complains of it again at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python reports it again at its end
         return 1
 
 
@@ -250,19 +248,19 @@ def _environment(environ: Mapping[str, str], ours: Mapping[str, str]) -> dict[st
 
 def _port(text: str) -> int:
     if not re.fullmatch("[0-9]{1,5}", text) or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"{text!r} is no port, 0 to 65535")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port, 0 to 65535")
     return int(text)
 
 
 def _limit(text: str) -> int:
     if not re.fullmatch("[1-9][0-9]{0,5}", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number above zero")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above zero")
     return int(text)
 
 
 def _speed(text: str) -> float:
     if not re.fullmatch(r"[0-9]{0,6}\.?[0-9]{1,6}", text) or not float(text) > 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number above zero")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above zero")
     return float(text)
 
 

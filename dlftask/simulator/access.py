@@ -1,4 +1,4 @@
-"""Who is let in: tokens, signatures with key pairs, and where temporary key pairs come from."""
+"""Which credentials are accepted: tokens, key pairs; and where temporary key pairs come from."""
 
 import calendar
 import hmac
@@ -13,7 +13,7 @@ _LONGEST_SKEW_S = 15 * 60
 
 
 class Refusal(Exception):
-    """Why a request is not let in, in the words that the gateway would use."""
+    """Why a request is refused, in the words that the gateway would use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,14 +88,14 @@ class Access:
         # It brings requests with it, which no other part of the simulator needs.
         from dlftask.auth.signing import canonical_request, signature
 
-        said = _read_authorization(authorization)
-        key = self._key(said["Access"], headers.get("x-security-token"))
-        signed = said["SignedHeaders"].split(";")
+        parts = _read_authorization(authorization)
+        key = self._key(parts["Access"], headers.get("x-security-token"))
+        signed = parts["SignedHeaders"].split(";")
         self._check_date(headers.get("x-sdk-date", ""))
         _check_signed_headers(signed, headers)
         canonical = canonical_request(method, path, query, headers, signed, body)
         expected = signature(canonical, headers["x-sdk-date"], key.secret_key)
-        if not _same(expected, said["Signature"]):
+        if not _same(expected, parts["Signature"]):
             raise Refusal("Incorrect IAM authentication information: verify aksk signature fail")
 
     def _key(self, access_key: str, security_token: str | None) -> Key:
@@ -123,13 +123,13 @@ class Access:
 
 def _read_authorization(authorization: str) -> dict[str, str]:
     algorithm, _, rest = authorization.strip().partition(" ")
-    said = dict(part.strip().partition("=")[::2] for part in rest.split(","))
-    if algorithm != _ALGORITHM or not {"Access", "SignedHeaders", "Signature"} <= said.keys():
+    parts = dict(part.strip().partition("=")[::2] for part in rest.split(","))
+    if algorithm != _ALGORITHM or not {"Access", "SignedHeaders", "Signature"} <= parts.keys():
         raise Refusal(
             "Incorrect IAM authentication information: the Authorization header is not "
             f"'{_ALGORITHM} Access=…, SignedHeaders=…, Signature=…'"
         )
-    return said
+    return parts
 
 
 def _check_signed_headers(signed: list[str], headers: Mapping[str, str]) -> None:

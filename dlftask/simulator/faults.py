@@ -30,7 +30,7 @@ INVALID = {
     "latin-1": b'{"id": "caf\xe9", "status": "RUNNING"}',
     "nan": b'{"id": "008aae2e675d3bcb01675d3c66f20000", "status": "RUNNING", "startTime": NaN}',
 }
-"""Bodies that make no sense, by their names."""
+"""Bodies of invalid responses, by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +40,8 @@ class Fault:
     What: ``delay_s`` before anything else; ``drop`` or ``reset`` the connection without an answer;
     an ``interim`` response (103) before the answer; ``close`` the connection after the answer,
     unannounced; ``status`` (300 to 599, a redirect goes elsewhere on the same server) with
-    ``retry_after`` as
-    the header says it, or ``retry_after_s`` as a date that many seconds ahead; a ``senseless``
-    body; ``truncate`` the body after so many bytes though ``Content-Length`` says more;
+    ``retry_after`` as the header has it, or ``retry_after_s`` as a date that many seconds ahead; an
+    ``invalid`` body; ``truncate`` the body after so many bytes though ``Content-Length`` says more;
     ``trickle`` so many bytes a second, of the head too with ``headers``.
 
     When: of the requests for ``task`` and ``path`` (a pattern), between ``from_s`` and ``until_s``
@@ -58,7 +57,7 @@ class Fault:
     status: int | None = None
     retry_after: str | None = None
     retry_after_s: float | None = None
-    senseless: str | None = None
+    invalid: str | None = None
     truncate: int | None = None
     trickle: float | None = None
     headers: bool = False
@@ -72,13 +71,13 @@ class Fault:
 
     def __post_init__(self) -> None:
         """Raise ``ValueError`` for what can never happen or would do nothing."""
-        what = (self.delay_s, self.status, self.senseless, self.truncate, self.trickle)
+        what = (self.delay_s, self.status, self.invalid, self.truncate, self.trickle)
         if not (self.drop or self.reset or self.interim or self.close) and all(
             value is None for value in what
         ):
             raise ValueError(
-                "says not what happens: one of status, drop, reset, interim, close, delay, "
-                "trickle, truncate or senseless"
+                "does not say what happens: one of status, drop, reset, interim, close, delay, "
+                "trickle, truncate or invalid"
             )
         if (self.retry_after or self.retry_after_s is not None) and self.status is None:
             raise ValueError("retry-after needs a status")
@@ -145,7 +144,7 @@ def parse_fault(spec: str) -> Fault:
         name, given, value = part.partition("=")
         name = name.strip()
         if name in table:
-            raise ValueError(f"fault {spec!r}: {name!r} stands twice")
+            raise ValueError(f"fault {spec!r}: {name!r} is given twice")
         table[name] = value.strip() if given else True
     return _read(table, f"fault {spec!r}")
 
@@ -167,7 +166,7 @@ def read_scenario(path: Path) -> tuple[Fault, ...]:
             f"scenario {path}: unknown key {next(iter(scenario))!r} (known: [[fault]])"
         )
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
-        raise ValueError(f"scenario {path}: 'fault' is no list of tables, write [[fault]]")
+        raise ValueError(f"scenario {path}: 'fault' is not a list of tables, write [[fault]]")
     return tuple(
         _read(table, f"scenario {path}: fault {number}") for number, table in enumerate(tables, 1)
     )
@@ -183,8 +182,7 @@ def _read(table: Mapping[str, Any], where: str) -> Fault:
             values[name] = read(value)
         except ValueError as error:
             raise ValueError(f"{where}: {word}: {error}") from None
-    after = values.get("retry_after")
-    if isinstance(after, float):
+    if isinstance(values.get("retry_after"), float):
         values["retry_after_s"] = values.pop("retry_after")
     try:
         return Fault(**values)
@@ -207,7 +205,7 @@ def _switch(value: object) -> bool:
 
 def _whole(value: object) -> int:
     if isinstance(value, bool) or not re.fullmatch("[0-9]{1,9}", str(value)):
-        raise ValueError(f"{_shown(value)} is no whole number")
+        raise ValueError(f"{_shown(value)} is not a whole number")
     return int(str(value))
 
 
@@ -220,7 +218,7 @@ def _status(value: object) -> int:
 
 def _number(value: object) -> float:
     if isinstance(value, bool) or not re.fullmatch(r"[0-9]{0,9}\.?[0-9]{1,9}", str(value)):
-        raise ValueError(f"{_shown(value)} is no number")
+        raise ValueError(f"{_shown(value)} is not a number")
     return float(str(value))
 
 
@@ -257,7 +255,7 @@ def _text(value: object) -> str:
 def _invalid(value: object) -> str:
     kind = "html" if value is True else value
     if not isinstance(kind, str) or kind not in INVALID:
-        raise ValueError(f"{_shown(value)} is none of {', '.join(INVALID)}")
+        raise ValueError(f"{_shown(value)} must be one of {', '.join(INVALID)}")
     return kind
 
 
@@ -300,7 +298,7 @@ _READERS: dict[str, tuple[str, Callable[[object], object]]] = {
     "trickle": ("trickle", _speed),
     "headers": ("headers", _switch),
     "truncate": ("truncate", _whole),
-    "senseless": ("senseless", _invalid),
+    "invalid": ("invalid", _invalid),
     "rate": ("rate", _share),
     "after": ("after", _whole),
     "count": ("count", _whole),

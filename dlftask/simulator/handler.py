@@ -64,7 +64,7 @@ class Server(ThreadingHTTPServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Show what is a bug of the simulator."""
-        # A client that went away is no news; anything else is a bug and is shown.
+        # A client may go away; anything else is a bug and is shown.
         import sys
 
         if not isinstance(sys.exception(), OSError):
@@ -80,7 +80,7 @@ class _Handler(BaseHTTPRequestHandler):
         return cast("Server", self.server).simulator
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's own name
-        """Say nothing: standard error belongs to the command that runs against it."""
+        """Print nothing: standard error belongs to the command that runs against it."""
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """Refuse what is not even HTTP, in the gateway's shape rather than in HTML."""
@@ -88,7 +88,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._write(gateway_error(code, message or explain), None)
 
     def do_GET(self) -> None:
-        """Response one request."""
+        """Respond to one request."""
         body = self._body()
         if body is None:
             return
@@ -111,7 +111,7 @@ class _Handler(BaseHTTPRequestHandler):
             return None
         length = self.headers.get("Content-Length", "0")
         if not re.fullmatch("[0-9]{1,18}", length):
-            self.send_error(HTTPStatus.BAD_REQUEST, "Content-Length is no number")
+            self.send_error(HTTPStatus.BAD_REQUEST, "Content-Length is not a number")
             return None
         if int(length) > _LONGEST_BODY:
             self.send_error(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
@@ -141,7 +141,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = self.close_connection or fault.close
 
     def _faulty(self, fault: Fault, request: Request) -> Response:
-        if fault.status is None and fault.senseless is None:
+        if fault.status is None and fault.invalid is None:
             return self.simulator.answer(request)
         status = fault.status or 200
         answer = gateway_error(status)
@@ -154,10 +154,10 @@ class _Handler(BaseHTTPRequestHandler):
             headers["Retry-After"] = fault.retry_after
         if 300 <= status < 400:
             headers["Location"] = f"{self.simulator.endpoint}/elsewhere"
-        if fault.senseless is None:
+        if fault.invalid is None:
             return Response(status, answer.body, headers)
-        kind = "text/html" if fault.senseless == "html" else answer.content_type
-        return Response(status, INVALID[fault.senseless], headers, kind)
+        kind = "text/html" if fault.invalid == "html" else answer.content_type
+        return Response(status, INVALID[fault.invalid], headers, kind)
 
     def _write(self, answer: Response, fault: Fault | None) -> None:
         headers = {

@@ -11,7 +11,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from threading import Event, Lock, Thread
-from types import TracebackType
 from typing import Self
 from urllib.parse import parse_qsl, unquote
 
@@ -107,12 +106,7 @@ class Simulator:
         self.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     # Running
@@ -189,6 +183,7 @@ class Simulator:
     def environment(self) -> dict[str, str]:
         """The variables that lead dlftask, and others that read them, here."""
         key = self.access.key
+        temporary = key.security_token
         return {
             "DLFTASK_ENDPOINT": self.endpoint,
             "DLFTASK_IAM_ENDPOINT": self.iam_endpoint,
@@ -196,9 +191,7 @@ class Simulator:
             "DLFTASK_TOKEN": self.token,
             "HUAWEICLOUD_SDK_AK": key.access_key,
             "HUAWEICLOUD_SDK_SK": key.secret_key,
-            **(
-                {"HUAWEICLOUD_SDK_SECURITY_TOKEN": key.security_token} if key.security_token else {}
-            ),
+            **({"HUAWEICLOUD_SDK_SECURITY_TOKEN": temporary} if temporary else {}),
         }
 
     # What a test does to it
@@ -216,14 +209,14 @@ class Simulator:
         return task.id
 
     def expire_token(self, new: str | None = None) -> str:
-        """Refuse the token from now on, and let in another one, which is returned."""
+        """Refuse the token from now on, and accept another one, which is returned."""
         self.access.token = new or f"SIMULATED{secrets.token_urlsafe(48)}"
         return self.access.token
 
     def expire_access_key(
         self, access_key: str | None = None, secret_key: str | None = None
     ) -> tuple[str, str]:
-        """Refuse the key pair from now on, and let in another one, which is returned."""
+        """Refuse the key pair from now on, and accept another one, which is returned."""
         self.access.key = Key(
             access_key or f"SIM{secrets.token_hex(8).upper()}", secret_key or secrets.token_hex(20)
         )
@@ -234,7 +227,7 @@ class Simulator:
         self.access.revoke_temporary()
 
     def set_faults(self, *faults: Fault) -> None:
-        """Have these faults from now on, counted from here, and no others."""
+        """Apply these faults from now on, counted from here, and no others."""
         self._plan = FaultPlan(faults, self._seed)
 
     # Answering
@@ -330,8 +323,8 @@ class Simulator:
                 return plain(401, "Unauthorized: the metadata token is missing or invalid")
             return self._issue("credential", "access", "secret", "securitytoken", "expires_at")
         if asked == ("POST", _POD_IDENTITY):
-            said = request.headers.get("Authorization", "").encode("latin-1")
-            if not secrets.compare_digest(said, self.pod_authorization.encode()):
+            sent = request.headers.get("Authorization", "").encode("latin-1")
+            if not secrets.compare_digest(sent, self.pod_authorization.encode()):
                 return plain(401, "Unauthorized")
             return self._issue(
                 "credentials", "accessKeyId", "secretAccessKey", "securityToken", "expiration"
