@@ -125,7 +125,7 @@ class AuthenticationError(DlftaskError):
 class ServiceUnavailable(DlftaskError):
     """Not reached, or failed: name resolution, connection, TLS, timeout, 408, 429, 5xx.
 
-    ``retry_after_s`` is the service's ``Retry-After`` in seconds; ``permanent`` is true for what a
+    ``retry_after_s`` is the service's ``Retry-After`` in seconds; ``retryable`` is false for what a
     retry cannot mend (a certificate that is not trusted).
     """
 
@@ -137,12 +137,12 @@ class ServiceUnavailable(DlftaskError):
         message: str,
         *,
         retry_after_s: float | None = None,
-        permanent: bool = False,
+        retryable: bool = True,
         **details: Unpack[ErrorDetails],
     ) -> None:
         super().__init__(message, **details)
         self.retry_after_s = retry_after_s
-        self.retryable = not permanent
+        self.retryable = retryable
 
 
 class InvalidResponse(DlftaskError):

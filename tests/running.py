@@ -82,7 +82,7 @@ class Running:
         # Not seek: the process shares the file's position.
         return os.pread(file.fileno(), 1_000_000, 0).decode()
 
-    def until(self, happened: Callable[[], object], within_s: float = 20.0) -> None:
+    def until(self, happened: Callable[[], object], within_s: float = 60.0) -> None:
         limit = time.monotonic() + within_s
         while not happened():
             assert self.process.poll() is None, f"ended too soon: {self.stdout}{self.stderr}"

@@ -131,3 +131,23 @@ def test_a_retry_after_that_says_nothing_is_passed_over(text: str) -> None:
 
 def test_thousands_of_mutations_let_nothing_through() -> None:
     assert fuzz(60, seed=7, most=3000) == 3000
+
+
+@pytest.mark.parametrize("year", ["2001", "2035"])
+def test_a_retry_after_date_counts_from_the_responses_own_date(year: str) -> None:
+    headers = {
+        "Date": f"Mon, 01 Jan {year} 10:00:00 GMT",
+        "Retry-After": f"Mon, 01 Jan {year} 10:00:30 GMT",
+    }
+    error = error_for(reply(503, **headers), "the service")
+    assert isinstance(error, ServiceUnavailable)
+    assert error.retry_after_s == 30
+
+
+def test_an_error_with_context_is_new_and_keeps_its_facts() -> None:
+    error = ServiceUnavailable("down", retry_after_s=7.0, http_status=503, hint="old")
+    told = error.with_context("IAM", hint="new")
+    assert (told.message, told.retry_after_s, told.http_status) == ("IAM: down", 7.0, 503)
+    assert (error.message, error.hint, told.hint) == ("down", "old", "new")
+    assert told.retryable
+    assert not ServiceUnavailable("bad certificate", retryable=False).retryable

@@ -194,7 +194,7 @@ def test_a_plain_get_retries_too() -> None:
         AuthenticationError("no"),
         InvalidResponse("not JSON"),
         InvalidResponse("HTTP 404", transient=False),
-        ServiceUnavailable("an untrusted certificate", permanent=True),
+        ServiceUnavailable("an untrusted certificate", retryable=False),
     ],
 )
 def test_what_asking_again_cannot_mend_is_asked_once(error: DlftaskError) -> None:

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from dlftask.secrets import Secrets
 from dlftask.simulator import Simulator
-from tests.cli import check_no_secret, run_dlftask
+from tests.cli import check_no_secret, configured, run_dlftask
+from tests.servers import Server, Talk, answer, sending
 
 TASK = "008aae2e675d3bcb01675d3c66f20000"
 MARK = "s3cret-of-mine"
@@ -84,6 +86,64 @@ def test_a_trace_shows_none(simulator: Simulator, tmp_path: Path, source: str) -
     # What the machine's identity was given is as secret as what a user sets.
     lent = [request.headers.get("X-Security-Token", "") for request in simulator.requests]
     assert not [token for token in lent if token and token in run.stdout + run.stderr]
+
+
+PASSWORD = "p@ss word"
+ENCODED = "p%40ss%20word"
+REPEATED = f"{TOKEN} {ENCODED} {PASSWORD}"
+REPEATING: dict[str, Talk] = {
+    "a message": sending(
+        answer(
+            f'{{"error_code": "{TOKEN}", "error_msg": "no {REPEATED}"}}'.encode(),
+            status="400 Bad Request",
+        )
+    ),
+    "a nested message": sending(
+        answer(f'{{"error": {{"message": "no {REPEATED}"}}}}'.encode(), status="403 Forbidden")
+    ),
+    "a request ID": sending(
+        answer(b"{}", status="500 Oops", headers={"X-Request-Id": REPEATED, "Retry-After": "99"})
+    ),
+    "a redirect": sending(
+        answer(b"", status="302 Found", headers={"Location": f"http://a/?{REPEATED}"})
+    ),
+    "an encoding": sending(answer(headers={"Content-Encoding": TOKEN, "X-A": REPEATED})),
+    "a reason": sending(f"HTTP/1.1 400 {REPEATED}\r\n\r\n".encode()),
+    "no HTTP": sending(REPEATED.encode()),
+    "no JSON": sending(answer(REPEATED.encode())),
+    "a header alone": sending(answer(headers={"X-Echo": REPEATED, "X-Two": f"a{TOKEN}b"})),
+}
+
+
+@pytest.mark.parametrize("name", REPEATING)
+def test_whoever_repeats_one_it_is_masked(tmp_path: Path, name: str) -> None:
+    with Server(REPEATING[name]) as proxy:
+        run = run_dlftask(
+            *("get", "--debug", "--insecure", "-o", "json", "--report", f"junit:{tmp_path}/r", "a"),
+            *("b", "--endpoint", "http://service.test"),
+            env={
+                **configured("http://unused.test", DLFTASK_TOKEN=TOKEN),
+                "http_proxy": f"http://user:{ENCODED}@127.0.0.1:{proxy.port}",
+            },
+        )
+    said = run.stdout + run.stderr + (tmp_path / "r").read_text()
+    assert proxy.heads
+    assert [secret for secret in (TOKEN, PASSWORD, ENCODED) if secret in said] == []
+
+
+def test_a_good_tasks_own_fields_are_left_whole() -> None:
+    task = b'{"id": "t1", "status": "SUCCESSFUL", "name": "a-name"}'
+    with Server(sending(answer(task))) as server:
+        env = configured(server.url, DLFTASK_TOKEN="a-name")
+        run = run_dlftask("get", "-o", "json", "t1", env=env)
+    assert '"a-name"' in run.stdout
+
+
+def test_values_are_masked_the_longest_first_and_short_ones_left() -> None:
+    secrets = Secrets()
+    secrets.add("abcdef", "abcdefgh", "id", "a/b c")
+    assert secrets.mask("x abcdefgh abcdef id") == "x *** *** id"
+    assert secrets.mask("a%2Fb%20c a/b%20c a/b c") == "*** *** ***"
 
 
 def test_whoever_prints_one_is_caught() -> None:

@@ -12,7 +12,7 @@ Service, credentials and limits that are not given come from where the command l
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Self
 
@@ -181,7 +181,7 @@ class Client:
 
     def watch(
         self,
-        task_ids: Sequence[str],
+        task_ids: Iterable[str],
         *,
         timeout: float | None = None,
         interval: float | None = None,
@@ -195,20 +195,22 @@ class Client:
         """
         if isinstance(task_ids, str):
             raise ConfigurationError("task_ids is one string, not several", hint="put it in a list")
+        if not isinstance(task_ids, Iterable) or isinstance(task_ids, bytes):
+            raise TypeError(f"task_ids is a {type(task_ids).__name__}, not a list of str")
         policy = _wait_policy(timeout, interval, max_outage, fail_fast=fail_fast)
         for changed in self.follow(task_ids, policy):
             yield from changed
 
     def follow(
         self,
-        task_ids: Sequence[str],
+        task_ids: Iterable[str],
         policy: WaitPolicy,
         *,
         note: Callable[[str], None] = lambda _: None,
         tick_s: float = 60.0,
     ) -> Iterator[list[Snapshot]]:
         """The tasks that changed, again and again, as ``scheduler.poll`` yields them."""
-        distinct = list(dict.fromkeys(check_task_id(task_id) for task_id in task_ids))
+        distinct = list(dict.fromkeys(_checked_id(task_id) for task_id in task_ids))
         self.service.begin_run()
         pool = WorkerPool(self.service.fetch, size=self.settings.concurrency)
         self._pools.append(pool)
@@ -247,8 +249,6 @@ class Client:
         )
 
     def _last_state(self, task_id: str, policy: WaitPolicy) -> Task:
-        if not isinstance(task_id, str):
-            raise TypeError(f"task_id is a {type(task_id).__name__}, not a str")
         last = Snapshot(task_id)
         for changed in self.follow([task_id], policy):
             last = changed[-1] if changed else last
@@ -257,6 +257,12 @@ class Client:
         if last.task is None:
             raise AssertionError("a settled snapshot has a task or an error")
         return last.task
+
+
+def _checked_id(task_id: object) -> str:
+    if not isinstance(task_id, str):
+        raise TypeError(f"task_id is a {type(task_id).__name__}, not a str")
+    return check_task_id(task_id)
 
 
 def _load_settings(options: Mapping[str, object]) -> Settings:
@@ -280,6 +286,8 @@ def _wait_policy(
     timeout: float | None, interval: float | None, max_outage: float, *, fail_fast: bool
 ) -> WaitPolicy:
     def seconds(name: str, value: float) -> float:
+        if isinstance(value, bool):
+            raise TypeError(f"{name} is a bool, not a number of seconds")
         try:
             return check_seconds(value)
         except ValueError as error:

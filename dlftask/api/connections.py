@@ -29,9 +29,8 @@ NETWORK_HINT = "check --region or --endpoint, and the network"
 
 _SLICE_S = 0.2
 """How long one read of a socket blocks, at most: a closed client ends its reads that soon."""
-_LATE_READS = 10_000
-"""After its limit a response is still read as far as it lies in the socket, for a process that was
-stopped meanwhile. So many reads empty the largest buffer that the system has."""
+_STOPPED_S = 1.0
+"""A read that was looked at this long ago shows that the process was stopped meanwhile."""
 _INTERIM_RESPONSES = 100
 _TUNNEL_REFUSED = re.compile("Tunnel connection failed: ([0-9]{3})")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -127,14 +126,16 @@ def _connect(host: str, port: int, until_s: float, options: Any) -> socket.socke
 class _Reader(io.RawIOBase):
     """Reads a response from a socket until a moment of ``time.monotonic``, or until it is closed.
 
-    Raises ``TimeoutError``.
+    The time in which the process was stopped does not count. Raises ``TimeoutError``.
     """
+
+    received = False
 
     def __init__(self, sock: socket.socket, until_s: float, closed: threading.Event) -> None:
         self._sock = sock
         self._until_s = until_s
         self._client_closed = closed
-        self._late_reads = 0
+        self._looked_s = time.monotonic()
         # Keeps the socket open for as long as the response is read.
         self._file = sock.makefile("rb", buffering=0)
 
@@ -143,16 +144,20 @@ class _Reader(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         while True:
-            left_s = self._until_s - time.monotonic()
-            self._late_reads += left_s <= 0
-            self._sock.settimeout(min(max(left_s, 0.001), _SLICE_S))
+            now_s = time.monotonic()
+            if now_s - self._looked_s > _STOPPED_S:  # the response may lie in the socket by now
+                self._until_s += now_s - self._looked_s
+            self._looked_s = now_s
+            left_s = self._until_s - now_s
+            if left_s <= 0 or self._client_closed.is_set():
+                raise TimeoutError
+            self._sock.settimeout(min(left_s, _SLICE_S))
             try:
-                return self._sock.recv_into(buffer)
+                size = self._sock.recv_into(buffer)
             except TimeoutError:
-                # Whether it was late is judged by the time before the read: a process that was
-                # stopped in it reads once more what lies in the socket.
-                if left_s <= 0 or self._late_reads > _LATE_READS or self._client_closed.is_set():
-                    raise
+                continue
+            self.received = self.received or size > 0
+            return size
 
     def close(self) -> None:
         self._file.close()
@@ -186,7 +191,7 @@ class _LimitedConnection(HTTPConnection):
     client_closed: threading.Event
     _until_s = 0.0
     _used = False
-    _responding = False
+    _reader: _Reader
 
     def connect(self) -> None:
         self._used = False
@@ -229,14 +234,19 @@ class _LimitedConnection(HTTPConnection):
         if self.sock is None:
             self.connect()
         self.sock.settimeout(self.timeout)
-        self._responding = False
-        super().request(*args, **kwargs)
+        try:
+            super().request(*args, **kwargs)
+        except BrokenPipeError:  # the response may be there already
+            raise
+        except ConnectionError as error:
+            raise self._closed_early(error, fresh=not self._used) from None
 
     def response_class(  # type: ignore[override]
         self, sock: socket.socket, **options: Any
     ) -> _Response:
         """How ``http.client`` makes a response, a tunnel's too."""
-        return _Response(_Reader(sock, self._until_s, self.client_closed), **options)
+        self._reader = _Reader(sock, self._until_s, self.client_closed)
+        return _Response(self._reader, **options)
 
     def getresponse(self) -> Any:
         limit_s = float(self.timeout or 0)
@@ -246,15 +256,19 @@ class _LimitedConnection(HTTPConnection):
         except TimeoutError:
             raise no_response(self._peer(), limit_s) from None
         except (ConnectionError, http.client.RemoteDisconnected) as error:
-            kind = StaleConnection if self._used else ServiceUnavailable
-            reason = (error.strerror or "").lower() or "the connection was closed"
-            raise kind(f"{self._peer()}: {reason} before a response", hint=self._hint()) from None
+            fresh = not self._used or self._reader.received
+            raise self._closed_early(error, fresh=fresh) from None
         except (http.client.HTTPException, urllib3.exceptions.InvalidHeader, ValueError):
             raise not_http(self._peer()) from None
         except OSError as error:
             raise broken(self._peer(), error) from None
         self._used = True
         return response
+
+    def _closed_early(self, error: OSError, *, fresh: bool) -> ServiceUnavailable:
+        kind = ServiceUnavailable if fresh else StaleConnection
+        reason = (error.strerror or "").lower() or "the connection was closed"
+        return kind(f"{self._peer()}: {reason} before a response", hint=self._hint())
 
     def _no_connection(self) -> ServiceUnavailable:
         limit = format_duration(float(self.timeout or 0))
@@ -302,7 +316,7 @@ class _LimitedTLSConnection(_LimitedConnection, HTTPSConnection):
         if isinstance(found, ssl.SSLCertVerificationError):
             return ServiceUnavailable(
                 f"{self._peer()}: the certificate is not trusted: {found.verify_message}",
-                permanent=True,
+                retryable=False,
                 hint="give the authority's certificate with --ca-bundle",
             )
         reason = getattr(found, "reason", None) or getattr(found, "strerror", None) or "failed"

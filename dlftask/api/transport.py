@@ -65,18 +65,21 @@ class _Pace:
     """Lets requests begin at most ``rate`` times in any second, evenly; ``None`` is no limit."""
 
     def __init__(self, rate: int | None) -> None:
-        # A little wider than need be: a thread that wakes late comes closer to the next.
+        # A little wider than need be: a request can be on its way for longer than the next.
         self._gap_s = 0.0 if rate is None else 1.02 / rate
-        self._next_s = 0.0
+        self._last_s = float("-inf")
         self._lock = threading.Lock()
 
-    def pause_s(self) -> float:
-        """How long the next request has to wait, from now."""
+    def wait(self, closed: threading.Event) -> bool:
+        """Wait until the next request may begin; whether ``closed`` was set meanwhile."""
+        if not self._gap_s:
+            return closed.is_set()
         with self._lock:
-            now_s = time.monotonic()
-            begin_s = max(now_s, self._next_s)
-            self._next_s = begin_s + self._gap_s
-        return begin_s - now_s
+            while (left_s := self._last_s + self._gap_s - time.monotonic()) > 0:
+                if closed.wait(left_s):
+                    return True
+            self._last_s = time.monotonic()
+        return closed.is_set()
 
 
 class Transport:
@@ -146,7 +149,8 @@ class Transport:
         try:
             return send()
         except StaleConnection:
-            self._adapter.close()  # the others that were kept may be as dead
+            # The others that were kept may be as dead; a thread that is using one still has it.
+            self._adapter = _Adapter(self._closed, self._connections)
             return send()
 
     def _open(self) -> None:
@@ -166,8 +170,8 @@ class Transport:
         body: bytes,
         proxies: dict[str, str],
     ) -> Response:
-        if self._closed.wait(self._pace.pause_s()):
-            raise ServiceUnavailable("the client was closed")
+        if self._pace.wait(self._closed):
+            raise ConfigurationError("the client was closed")
         started = time.monotonic()
         sent: Mapping[str, str] = headers
         proxied = select_proxy(url, proxies) is not None
@@ -239,7 +243,10 @@ class Transport:
             if status < 400:
                 request_id = Response(status, headers, b"", self.secrets).request_id
                 raise InvalidResponse(
-                    error.message, hint=error.hint, http_status=status, request_id=request_id
+                    self.secrets.mask(error.message),
+                    hint=error.hint,
+                    http_status=status,
+                    request_id=request_id,
                 ) from None
             body = b""  # the status has said what is wrong, whatever came with it
         return Response(status, headers, body, self.secrets)
@@ -249,6 +256,10 @@ class Transport:
             return _read_body(raw, MAX_BODY)
         except urllib3.exceptions.ReadTimeoutError:
             raise no_response(peer, self._read_timeout_s) from None
+        except urllib3.exceptions.DecodeError:  # it refuses a long list of encodings
+            raise InvalidResponse(
+                "the response is packed in a way that was not asked for"
+            ) from None
         except (urllib3.exceptions.ProtocolError, urllib3.exceptions.InvalidHeader) as error:
             # A chunk whose length is no number is not HTTP; one without a length was cut off.
             if any(_BAD_CHUNK.search(repr(cause)) for cause in _causes(error)):

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from queue import Empty, Queue, SimpleQueue
 
-from dlftask.errors import DlftaskError
+from dlftask.errors import ConfigurationError, DlftaskError
 from dlftask.task import Task
 from dlftask.waiting.scheduler import Answer
 
@@ -36,6 +36,7 @@ class WorkerPool:
         self._done: Queue[_Job] = Queue()
         self._wanted: dict[str, _Job] = {}
         self._busy = 0
+        self._closed = False
 
     @property
     def free(self) -> int:
@@ -69,10 +70,13 @@ class WorkerPool:
     def answers(self, until_s: float) -> list[Answer]:
         """Wait for the first answer, until a moment of ``now`` at the latest; all that are there.
 
-        Whatever ``fetch`` raises that is not a ``DlftaskError`` is raised here.
+        Whatever ``fetch`` raises that is not a ``DlftaskError`` is raised here, and
+        ``ConfigurationError`` where another thread closed the pool.
         """
         found: list[Answer] = []
         while True:
+            if self._closed:
+                raise ConfigurationError("the client was closed")
             left_s = max(0.0, until_s - self.now())
             try:
                 job = self._done.get(timeout=0.0 if found else min(left_s, _SLICE_S))
@@ -87,7 +91,7 @@ class WorkerPool:
 
     def close(self, *, within_s: float = 0.0) -> None:
         """Fetch nothing more: idle threads end; wait for all to end, for so long at most."""
-        self._wanted.clear()
+        self._closed = True
         for _ in self._threads:
             self._jobs.put(None)
         until_s = self.now() + within_s

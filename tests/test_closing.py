@@ -1,0 +1,194 @@
+"""A client from Python: what it leaves behind once it is closed, and what it refuses."""
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dlftask import Client, ConfigurationError, DlftaskError
+from tests.servers import TASK, Server, Talk, answer, sending
+
+RUNNING = answer(TASK.replace(b"SUCCESSFUL", b"RUNNING"))
+pytestmark = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="Linux counts them")
+
+
+def client_of(server: Server, **options: Any) -> Client:
+    return Client(endpoint=server.url, project_id="p", token="a-token", **options)
+
+
+def sockets_to(port: int) -> int:
+    """How many sockets of this process are connected to a port of loopback."""
+    inodes = set()
+    for fd in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            inodes.add(str(fd.readlink()))
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return sum(row[2] == f"0100007F:{port:04X}" and f"socket:[{row[9]}]" in inodes for row in rows)
+
+
+@contextlib.contextmanager
+def nothing_left(server: Server) -> Iterator[None]:
+    """Check that what is done inside leaves no thread of the client's and no socket of its."""
+    before = set(threading.enumerate())
+
+    def left() -> list[str]:
+        mine = [t for t in threading.enumerate() if t not in before]
+        return [t.name for t in mine if "_serve" not in t.name]
+
+    yield
+    limit_s = time.monotonic() + 10.0
+    while (left() or sockets_to(server.port)) and time.monotonic() < limit_s:
+        time.sleep(0.02)
+    assert (left(), sockets_to(server.port)) == ([], 0)
+
+
+def silent(connection: socket.socket, _head: bytes) -> None:
+    while connection.recv(65536):
+        pass
+
+
+def trickling(connection: socket.socket, _head: bytes) -> None:
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+    while True:
+        connection.sendall(b" ")
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("talk", [silent, trickling])
+def test_closing_ends_a_request_in_flight(talk: Talk) -> None:
+    errors: list[BaseException] = []
+
+    def wait(client: Client) -> None:
+        try:
+            client.wait("t1", max_outage=60.0)
+        except DlftaskError as error:
+            errors.append(error)
+
+    with Server(talk) as server, nothing_left(server):
+        client = client_of(server, read_timeout=600.0)
+        thread = threading.Thread(target=wait, args=(client,), daemon=True)
+        thread.start()
+        while not server.heads:
+            time.sleep(0.01)
+        client.close()
+        thread.join(10.0)
+        assert not thread.is_alive()
+    assert len(errors) == 1
+
+
+def test_a_watch_that_is_left_early_leaves_nothing() -> None:
+    server = Server(sending(RUNNING), keep_alive=True)
+    with server, nothing_left(server), client_of(server) as client:
+        for snapshot in client.watch(["t1", "t2", "t3"], interval=0.05):
+            if snapshot.task is not None:
+                break
+
+
+def test_a_client_that_was_used_or_not_leaves_nothing() -> None:
+    with Server(sending(answer()), keep_alive=True) as server, nothing_left(server):
+        client_of(server).close()
+        with client_of(server) as client:
+            client.get("t1")
+            list(client.watch([f"t{n}" for n in range(20)]))
+            assert sockets_to(server.port) > 0
+        client.close()
+
+
+def test_kept_connections_that_died_are_closed_too() -> None:
+    server = Server(sending(answer()))
+    with server, nothing_left(server), client_of(server) as client:
+        for _ in range(5):
+            list(client.watch([f"t{n}" for n in range(8)]))
+
+
+def test_a_closed_client_says_so_at_once() -> None:
+    with Server(sending(answer())) as server:
+        with client_of(server) as client:
+            pass
+        with pytest.raises(ConfigurationError, match="closed"):
+            client.get("t1")
+        assert server.connections == 0
+
+
+@pytest.mark.parametrize("task_id", [None, 5, b"abc", ["t1"], True])
+def test_a_task_id_of_a_wrong_type_is_named_and_asks_nothing(task_id: Any) -> None:
+    with Server(sending(answer())) as server, client_of(server) as client:
+        asks: list[Callable[[], object]] = [
+            lambda: client.get(task_id),
+            lambda: client.wait(task_id),
+            lambda: list(client.watch([task_id])),
+        ]
+        for ask in asks:
+            with pytest.raises((TypeError, ConfigurationError), match="task_id"):
+                ask()
+        assert server.connections == 0
+
+
+@pytest.mark.parametrize("task_ids", [None, 5, b"abc", "t1"])
+def test_tasks_of_a_wrong_type_are_named(task_ids: Any) -> None:
+    with (
+        Server(sending(answer())) as server,
+        client_of(server) as client,
+        pytest.raises((TypeError, ConfigurationError), match="task_ids"),
+    ):
+        list(client.watch(task_ids))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("concurrency", "x"),
+        ("concurrency", 0),
+        ("concurrency", -1),
+        ("concurrency", 1.5),
+        ("concurrency", True),
+        ("read_timeout", "5"),
+        ("read_timeout", -1),
+        ("read_timeout", True),
+        ("read_timeout", float("nan")),
+        ("connect_timeout", "5s"),
+        ("token", 5),
+        ("token", b"abc"),
+        ("rate", -1),
+        ("rate", 0),
+        ("rate", True),
+        ("rate", 1.5),
+        ("rate", "x"),
+        ("region", 5),
+        ("token_file", 5),
+        ("ca_bundle", 5),
+        ("insecure", 1),
+        ("endpoint", b"http://127.0.0.1"),
+        ("auth", 5),
+        ("workspace", 5),
+        ("project_id", 5),
+        ("profile", 5),
+    ],
+)
+def test_an_option_of_a_wrong_type_or_value_is_named(name: str, value: Any) -> None:
+    given = {"endpoint": "http://127.0.0.1:1", "project_id": "p", "token": "t", name: value}
+    with pytest.raises((TypeError, ConfigurationError)) as caught:
+        Client(**given)
+    assert name in str(caught.value).replace("-", "_")
+
+
+@pytest.mark.parametrize(("rate", "expected"), [("none", None), (7, 7), (None, 20)])
+def test_a_rate_is_a_number_or_none(rate: Any, expected: int | None) -> None:
+    with Client(endpoint="http://127.0.0.1:1", project_id="p", token="t", rate=rate) as client:
+        assert client.settings.rate == expected
+
+
+@pytest.mark.parametrize("name", ["timeout", "interval", "max_outage"])
+@pytest.mark.parametrize("seconds", ["5", True, -1, [], b"5"])
+def test_a_time_of_a_wrong_type_is_named(name: str, seconds: Any) -> None:
+    with (
+        Server(sending(answer())) as server,
+        client_of(server) as client,
+        pytest.raises((TypeError, ConfigurationError), match=name),
+    ):
+        client.wait("t1", **{name: seconds})
