@@ -18,9 +18,10 @@ from typing import Self
 
 from dlftask.api.endpoints import check_endpoint, iam_endpoint, service_endpoint
 from dlftask.api.projects import look_up_project
+from dlftask.api.responses import Send
 from dlftask.api.service import Service
 from dlftask.api.transport import Transport
-from dlftask.auth.credentials import find_credentials
+from dlftask.auth.credentials import Credentials, find_credentials
 from dlftask.durations import check_seconds
 from dlftask.errors import ConfigurationError
 from dlftask.settings import Settings, load_settings
@@ -108,20 +109,7 @@ class Client:
             insecure=settings.insecure,
             trace=trace,
         )
-        try:
-            self._credentials = find_credentials(
-                method=settings.auth,
-                token_file=settings.token_file,
-                environ=settings.environ,
-                profile=settings.profile,
-                home=settings.home,
-                send=self._transport.send,
-            )
-        except ConfigurationError as error:
-            if settings.region is None and settings.endpoint is None:
-                hint = f"{_NAME_REGION}; {error.hint}" if error.hint else _NAME_REGION
-                raise ConfigurationError(f"{_NO_REGION}, and {error.message}", hint=hint) from None
-            raise
+        self._credentials = _find_credentials(settings, self._transport.send)
         service_url = _service_url(settings)
         iam_url = _iam_url(settings)
         self.service = Service(
@@ -280,6 +268,24 @@ def _load_settings(options: Mapping[str, object]) -> Settings:
         environ = {**os.environ, "DLFTASK_TOKEN": str(token)}
         given.setdefault("auth", "token")
     return load_settings(given, environ=environ)
+
+
+def _find_credentials(settings: Settings, send: Send) -> Credentials:
+    """The credentials of the settings; without any, a missing region is named at once too."""
+    try:
+        return find_credentials(
+            method=settings.auth,
+            token_file=settings.token_file,
+            environ=settings.environ,
+            profile=settings.profile,
+            home=settings.home,
+            send=send,
+        )
+    except ConfigurationError as error:
+        if settings.region is None and settings.endpoint is None:
+            hint = f"{_NAME_REGION}; {error.hint}" if error.hint else _NAME_REGION
+            raise ConfigurationError(f"{_NO_REGION}, and {error.message}", hint=hint) from None
+        raise
 
 
 def _wait_policy(
