@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from dlftask.task import Status, Subtask, Task
     from dlftask.waiting.snapshot import Snapshot
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "AuthenticationError",

@@ -107,7 +107,7 @@ def _or_none(word: str, read: Callable[[object], Any]) -> Callable[[object], Any
         try:
             return read(value)
         except ValueError as error:
-            raise ValueError(f"{error}, nor {word!r}") from None
+            raise ValueError(f"{error} or {word!r}") from None
 
     return read_or_none
 

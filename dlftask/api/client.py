@@ -44,7 +44,8 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     "insecure": (bool,),
 }
 """What a parameter may be; any other is a string."""
-_NO_REGION, _NAME_REGION = "no region and no endpoint", "set --region or DLFTASK_REGION"
+_NO_REGION = "no region and no endpoint"
+_NAME_REGION = "set --region or DLFTASK_REGION, or --endpoint"
 
 
 class Client:
@@ -324,7 +325,7 @@ def _iam_url(settings: Settings) -> str | None:
     if settings.region is None:
         raise ConfigurationError(
             "no project ID, and no region to look it up by",
-            hint="set --project-id or DLFTASK_PROJECT_ID",
+            hint="set --project-id or DLFTASK_PROJECT_ID, or --region to have it looked up",
         )
     if settings.iam_endpoint is not None:
         return _checked(settings.iam_endpoint, "iam_endpoint", settings)

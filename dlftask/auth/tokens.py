@@ -34,5 +34,5 @@ def read_token(data: bytes, what: str) -> str:
     except UnicodeDecodeError:
         raise ConfigurationError(f"{what}: not a text") from None
     if not text:
-        raise ConfigurationError(f"{what}: empty")
+        raise ConfigurationError(f"{what} is empty")
     return checked(text, what)
