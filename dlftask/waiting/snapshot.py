@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from dlftask.errors import DlftaskError, ExitStatus, WaitTimeout
-from dlftask.task import KNOWN_STATUSES, Status, Task
+from dlftask.task import KNOWN_STATUSES, Status, Task, status_info
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ def holds_failure(task: Task, *, strict: bool) -> bool:
 
 
 def _failed(status: str | None, strict: bool) -> bool:  # noqa: FBT001 - private
-    return status == Status.FAILED or (strict and status == Status.WARNING)
+    return status_info(status).failed or (strict and status == Status.WARNING)
 
 
 # What a script must not miss comes first.
