@@ -60,6 +60,11 @@ def status_info(status: str | None) -> StatusInfo:
     return STATUSES.get(status, UNKNOWN_STATUS)
 
 
+def is_failed(status: str | None, *, strict: bool = False) -> bool:
+    """Whether it ended badly; with ``strict`` WARNING counts as that."""
+    return status_info(status).failed or (strict and status == Status.WARNING)
+
+
 @dataclass(frozen=True, slots=True)
 class Subtask:
     """A subtask of a task. Times are milliseconds since the epoch, as the service gives them."""

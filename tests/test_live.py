@@ -566,3 +566,16 @@ def test_a_message_is_shortened_before_the_name(clock: Clock) -> None:
         failed = subtask(1, "FAILED", name="a name of twenty....", message="m" * 60)
         show(live(terminal, clock), clock, running(failed))
         assert still(terminal)[1] == "└── ✗ a name of twenty....  FAILED"
+
+
+@pytest.mark.parametrize("columns", [50, 60])
+def test_a_shortened_id_stays_where_the_message_moves_below(clock: Clock, columns: int) -> None:
+    ids = [f"11112222333344445555666677{middle}zzzzzzzzzzzzzzzzzzzz" for middle in ("aa", "bb")]
+    with Terminal(24, columns) as terminal:
+        view = live(terminal, clock, ids)
+        tasks = [Task(i, "FAILED", "Import the department", message="a reason " * 9) for i in ids]
+        show(view, clock, *map(Snapshot, ids, tasks))
+        lines = [line for line in still(terminal) if "FAILED" in line]
+        assert all(middle in line for middle, line in zip(("aa", "bb"), lines, strict=True))
+        assert len(set(lines)) == 2
+        assert sum("a reason" in line for line in still(terminal)) >= 2

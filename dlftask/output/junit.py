@@ -18,7 +18,7 @@ from dlftask.output.text import (
     status_word,
     task_time,
 )
-from dlftask.task import Status, Subtask, Task
+from dlftask.task import Status, Subtask, Task, is_failed, status_info
 from dlftask.waiting.snapshot import Snapshot
 
 # What ``escape_characters`` leaves and XML 1.0 has not.
@@ -116,20 +116,19 @@ def _cases(snapshot: Snapshot, *, strict: bool) -> Iterator[_Case]:
 
 
 def _case(node: Task | Subtask, *, strict: bool) -> _Case:
-    message = node.message or ""
-    status = status_word(node.status)
-    verdict, text = "", message
-    match node.status:
-        case Status.FAILED:
-            verdict, text = "failure", message or status
-        case Status.WARNING:
-            verdict = "failure" if strict else ""
-            text = f"{status}: {message}" if message else status
-        case Status.RUNNING:
-            verdict, text = "error", f"still {status}: {message}" if message else f"still {status}"
-        case unknown if unknown != Status.SUCCESSFUL:
-            said = f"unknown status {status}" if unknown else "no status"
-            verdict, text = "error", f"{said}: {message}" if message else said
+    message, status = node.message or "", status_word(node.status)
+    info = status_info(node.status)
+    verdict, said = "", status
+    if is_failed(node.status, strict=strict):
+        verdict = "failure"
+    elif node.status == Status.RUNNING:
+        verdict, said = "error", f"still {status}"
+    elif not info.done:
+        verdict, said = "error", f"unknown status {status}" if node.status else "no status"
+    if node.status == Status.SUCCESSFUL or (info.failed and message):
+        text = message
+    else:
+        text = f"{said}: {message}" if message else said
     return _Case(_name(node), verdict, status, text, node)
 
 

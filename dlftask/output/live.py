@@ -21,7 +21,7 @@ from dlftask.output.text import display_name, duration_text, paint, status_word,
 from dlftask.output.tree import GAP
 from dlftask.output.view import WaitState
 from dlftask.streams import Streams
-from dlftask.task import Status, Subtask, Task
+from dlftask.task import Status, Subtask, Task, status_info
 from dlftask.waiting.snapshot import Snapshot
 
 _BAR = 30
@@ -64,10 +64,10 @@ class _Ranked(Generic[_Item]):
             picked = self._unsuccessful if compact else self._all
         else:
             room = max(room - 1, 0)
-            groups: list[list[tuple[int, str | None, _Item]]] = [[], [], [], []]
-            for one in self._by_urgency:
-                groups[one[0]].append(one)
-            failed, running, others, _ = groups
+            runs, ends = (status_info(s).rank for s in (Status.RUNNING, Status.SUCCESSFUL))
+            failed = [one for one in self._by_urgency if one[0] < runs]
+            running = [one for one in self._by_urgency if one[0] == runs]
+            others = [one for one in self._by_urgency if runs < one[0] < ends]
             share = min(len(running), max(room - len(failed), room // 3))
             picked = failed[: room - share] + running[:share]
             picked += others[: room - len(picked)]
@@ -85,6 +85,8 @@ class _Entry:
     hang: str = ""
     status: str | None = None
     below: list[str] = field(default_factory=list)
+    begun: bool = False
+    """Whether the line ends with the message's shortened beginning."""
 
 
 class LiveView(InPlaceView):
@@ -252,7 +254,8 @@ class LiveView(InPlaceView):
         if cell_len(whole) <= room and len(message) <= 20 * width:
             return _Entry([*line, (GAP + whole, "")])
         short = self.shorten(message, room) if room >= _SHORTEST_MESSAGE else ""
-        return _Entry([*line, (GAP + short, "")] if short else line, whole, hang, status)
+        shown = [*line, (GAP + short, "")] if short else line
+        return _Entry(shown, whole, hang, status, begun=bool(short))
 
     def _wrap_messages(self, entries: list[_Entry], free: int, width: int) -> None:
         """Show whole messages on lines of their own while rows are free, failures first."""
@@ -265,7 +268,7 @@ class LiveView(InPlaceView):
             lines = wrap(entry.message, room)
             if len(lines) > free:
                 lines = [*lines[: free - 1], self.shorten(" ".join(lines[free - 1 :]), room)]
-            if entry.line[-1][0].endswith(self.ellipsis):  # its beginning
+            if entry.begun:  # the whole message follows below
                 entry.line.pop()
             entry.below = lines
             free -= len(lines)
@@ -336,9 +339,7 @@ class LiveView(InPlaceView):
 
 
 def _urgency(status: str | None, failing: bool) -> int:  # noqa: FBT001 - private
-    if failing or status == Status.FAILED:
-        return 0
-    return {Status.RUNNING: 1, Status.SUCCESSFUL: 3}.get(status, 2)  # type: ignore[call-overload,no-any-return]
+    return 0 if failing else status_info(status).rank
 
 
 def _share(wanted: Sequence[int], room: int) -> list[int]:

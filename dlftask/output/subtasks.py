@@ -46,7 +46,8 @@ def done_text(counts: Mapping[str | None, int], noun: str) -> str:
 def done_and_failed(counts: Mapping[str | None, int]) -> tuple[int, int]:
     """How many have ended, and how many of these failed."""
     done = sum(counts.get(status, 0) for status, info in STATUSES.items() if info.done)
-    return done, counts.get(Status.FAILED, 0)
+    failed = sum(counts.get(status, 0) for status, info in STATUSES.items() if info.failed)
+    return done, failed
 
 
 def known_state(task: Task | None) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from dlftask.output.subtasks import NOT_ANSWERED, counts_text, lost
 from dlftask.output.text import display_name, duration_text, escape_controls, status_word
-from dlftask.task import Status, Task
+from dlftask.task import STATUSES, Status, Task, is_failed
 from dlftask.waiting.snapshot import Snapshot
 
 
@@ -15,21 +15,21 @@ def summary(snapshots: Sequence[Snapshot], *, strict: bool) -> tuple[str, str | 
     Of one task its status, its duration and the subtasks that failed (with ``strict`` WARNING
     too), of several a count by status. Control characters show as escapes.
     """
-    failed = (Status.FAILED, Status.WARNING) if strict else (Status.FAILED,)
     if len(snapshots) == 1 and (task := snapshots[0].task):
-        return _of_one(task, failed), task.status
+        return _of_one(task, strict=strict), task.status
     counts: Counter[str | None] = Counter(map(_counted_as, snapshots))
+    failed = [status for status in STATUSES if is_failed(status, strict=strict)]
     worst = next((s for s in (*failed, Status.RUNNING) if counts.get(s)), None)
     if worst is None and len(counts) == 1:
         worst = next(iter(counts))
     return f"{len(snapshots)} tasks: {counts_text(counts)}", worst
 
 
-def _of_one(task: Task, statuses: Sequence[str]) -> str:
+def _of_one(task: Task, *, strict: bool) -> str:
     text = status_word(task.status)
     if duration := duration_text(task.duration_ms):
         text += f" after {duration}"
-    failed = [subtask for subtask in task.subtasks if subtask.status in statuses]
+    failed = [subtask for subtask in task.subtasks if is_failed(subtask.status, strict=strict)]
     if task.subtasks:
         text += f", {len(failed)} of {len(task.subtasks)} subtasks failed"
     if failed:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from dlftask.errors import DlftaskError, ExitStatus, WaitTimeout
-from dlftask.task import KNOWN_STATUSES, Status, Task, status_info
+from dlftask.task import KNOWN_STATUSES, Task, is_failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,19 +38,16 @@ class Snapshot:
             return ExitStatus.INVALID
         if self.task.running:
             return ExitStatus.FAILED if self.failed_fast else ExitStatus.RUNNING
-        return ExitStatus.FAILED if _failed(self.task.status, strict) else ExitStatus.SUCCESS
+        failed = is_failed(self.task.status, strict=strict)
+        return ExitStatus.FAILED if failed else ExitStatus.SUCCESS
 
 
 def holds_failure(task: Task, *, strict: bool) -> bool:
     """Whether the task or one of its subtasks is FAILED (with ``strict`` WARNING too)."""
     return any(
-        _failed(status, strict)
+        is_failed(status, strict=strict)
         for status in (task.status, *(subtask.status for subtask in task.subtasks))
     )
-
-
-def _failed(status: str | None, strict: bool) -> bool:  # noqa: FBT001 - private
-    return status_info(status).failed or (strict and status == Status.WARNING)
 
 
 # What a script must not miss comes first.
