@@ -245,7 +245,7 @@ class _Run:
             yield self._lines_view(until_s)
             return
         try:
-            with terminal_restored(view.restore, view.forget, descriptor=2 - self._draws):
+            with terminal_restored(view.restore, view.forget, descriptor=1 if self._draws else 2):
                 yield view
         finally:
             view.close(keep=True)

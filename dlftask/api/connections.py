@@ -189,6 +189,7 @@ class _LimitedConnection(HTTPConnection):
     """A connection that keeps its time limits, and says of an error what was going on."""
 
     client_closed: threading.Event
+    scheme_of_service = "http"
     _until_s = 0.0
     _used = False
     _reader: _Reader
@@ -210,9 +211,7 @@ class _LimitedConnection(HTTPConnection):
         if sock is None:
             region = None if self.proxy else nearest_region(self.host)
             hint = f"did you mean --region {region}?" if region else self._hint()
-            raise ServiceUnavailable(
-                f"{self._peer()}: the host name does not resolve", hint=hint
-            ) from None
+            raise ServiceUnavailable(f"{self._peer()}: the host name does not resolve", hint=hint)
         self._limit(sock)
         return sock
 
@@ -288,8 +287,6 @@ class _LimitedConnection(HTTPConnection):
             return self._proxy_name()
         host, port = (self._tunnel_host or self.host), (self._tunnel_port or self.port)
         return host if port == _DEFAULT_PORTS.get(self.scheme_of_service) else f"{host}:{port}"
-
-    scheme_of_service = "http"
 
 
 class _LimitedTLSConnection(_LimitedConnection, HTTPSConnection):
