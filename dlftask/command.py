@@ -41,7 +41,7 @@ _LATE_S = 0.3
 """After ``--timeout``, how long a write may hang before it is looked at."""
 
 _MOST_IDS = 5
-"""In the line that says how to see all."""
+"""How many task IDs the hint on how to see all repeats, at most."""
 
 
 class Command(NamedTuple):
@@ -165,6 +165,7 @@ class _Run:
         watches_tree = command.watches and settings.output == "tree" and not settings.quiet
         in_place = settings.progress == "auto" and streams.can_redraw and not settings.debug
         self._draws = watches_tree and in_place
+        self._prints_jsonl = command.watches and settings.output == "jsonl"
         self._prints_changes = watches_tree and not in_place and settings.progress != "none"
         self._tall = False
 
@@ -259,8 +260,7 @@ class _Run:
             tab = self._tab(streams.write)
             compact = settings.compact
             return LiveView(state, streams, compact=compact, tab=tab, may_draw=in_foreground)
-        jsonl = self._command.watches and settings.output == "jsonl"
-        if not settings.wait or settings.quiet or self._prints_changes or jsonl:
+        if not settings.wait or settings.quiet or self._prints_changes or self._prints_jsonl:
             return None
         in_place = settings.progress == "auto" and streams.err_is_terminal and not streams.dumb
         # A trace between the frames would tear them apart: with one, a terminal gets lines too.
@@ -278,7 +278,7 @@ class _Run:
         shown = settings.progress != "none"
         if settings.quiet or not settings.wait:
             return log.Silent(streams, notes=not settings.quiet)
-        if self._command.watches and settings.output == "jsonl":
+        if self._prints_jsonl:
             lines = log.JsonLines(
                 state, query=self._options.query, terminal=streams.out_is_terminal
             ).of
@@ -306,7 +306,7 @@ class _Run:
         """The text of the result, in pieces; of ``watch`` only what was not printed as it came."""
         settings, streams = self._settings, self._streams
         snapshots = self._snapshots
-        if settings.quiet or (self._command.watches and settings.output == "jsonl"):
+        if settings.quiet or self._prints_jsonl:
             return []
         if self._prints_changes and not (settings.debug and streams.can_redraw):
             return []

@@ -105,7 +105,7 @@ def _clipped(word: str) -> str:
 
 
 class ConfigurationError(DlftaskError):
-    """Usage or configuration: nothing was asked."""
+    """Usage or configuration: no request was sent."""
 
     exit_status = ExitStatus.USAGE
 

@@ -23,6 +23,7 @@ from dlftask.errors import (
 )
 from dlftask.profiles import Profile
 from dlftask.simulator import Simulator
+from tests.servers import Server, answer, sending
 
 START = 1_767_225_600.0  # 2026-01-01T00:00:00Z
 
@@ -273,3 +274,21 @@ def test_half_a_pod_identity_is_a_configuration_error() -> None:
     environ = {"HC_CONTAINER_CREDENTIALS_FULL_URI": "http://127.0.0.1/x"}
     with pytest.raises(ConfigurationError, match="HC_CONTAINER_AUTHORIZATION_TOKEN_FILE"):
         find_agency(Metadata(), environ)
+
+
+@pytest.mark.parametrize("status", ["200 OK", "403 Forbidden"])
+def test_a_pods_secret_that_is_sent_back_as_the_request_id_is_not_repeated(
+    transport: Transport, tmp_path: Path, status: str
+) -> None:
+    word = tmp_path / "word"
+    word.write_text("a-pods-own-secret")
+    refusal = answer(b"{}", status=status, headers={"X-Request-Id": "a-pods-own-secret"})
+    with Server(sending(refusal)) as server:
+        environ = {
+            "HC_CONTAINER_CREDENTIALS_FULL_URI": f"{server.url}/identity",
+            "HC_CONTAINER_AUTHORIZATION_TOKEN_FILE": str(word),
+        }
+        with pytest.raises(DlftaskError) as caught:
+            find(transport, environ, tmp_path).auth(None)
+    assert "request ID ***" in str(caught.value)
+    assert "a-pods-own-secret" not in str(caught.value)

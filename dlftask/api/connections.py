@@ -30,7 +30,7 @@ NETWORK_HINT = "check --region or --endpoint, and the network"
 _SLICE_S = 0.2
 """How long one read of a socket blocks, at most: a closed client ends its reads that soon."""
 _STOPPED_S = 1.0
-"""A read that was looked at this long ago shows that the process was stopped meanwhile."""
+"""A gap longer than this between two reads of the clock means that the process was stopped."""
 _INTERIM_RESPONSES = 100
 _TUNNEL_REFUSED = re.compile("Tunnel connection failed: ([0-9]{3})")
 _DEFAULT_PORTS = {"http": 80, "https": 443}

@@ -108,7 +108,7 @@ class Service:
         error = error_for(response, "the service", source=self._credentials.source)
         if isinstance(error, InvalidResponse) and error.code is None:
             return InvalidResponse(
-                f"the service gave an invalid response: {reason}",
+                f"the service gave an invalid response: {response.secrets.mask(reason)}",
                 http_status=response.status,
                 request_id=error.request_id,
                 hint="check --endpoint: is that the DataArts Factory service?",

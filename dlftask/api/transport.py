@@ -299,7 +299,7 @@ def _read_body(raw: urllib3.BaseHTTPResponse, limit: int) -> bytes:
     """The whole body, unpacked. ``raw`` decodes nothing, so that no bomb goes off in it."""
     length = raw.headers.get("Content-Length", "0").strip()
     if not re.fullmatch(r"[0-9]+(?:, *[0-9]+)*", length):
-        raise InvalidResponse("the response is not HTTP: its length is no number")
+        raise InvalidResponse("the response is not HTTP: its length is not a number")
     parts: list[bytes] = []
     size = 0
     while part := raw.read(256 * 1024, decode_content=False):

@@ -55,8 +55,8 @@ def _metadata(send: Send, environ: Mapping[str, str]) -> Fetch:
         if token.status not in (404, 405, 503):
             _check(token)
             headers = {"X-Metadata-Token": _text(token)}
-        reply = _ask(send, "GET", f"{endpoint}/openstack/latest/securitykey", headers)
-        return _read_key(reply)
+        response = _ask(send, "GET", f"{endpoint}/openstack/latest/securitykey", headers)
+        return _read_key(response)
 
     return fetch
 
@@ -107,71 +107,71 @@ def _ask(
         ) from None
 
 
-def _check(reply: Response) -> None:
-    if reply.status in (401, 403, 404):
+def _check(response: Response) -> None:
+    if response.status in (401, 403, 404):
         raise AuthenticationError(
             "the metadata service gave no credentials",
-            http_status=reply.status,
-            request_id=reply.headers.get("X-Request-Id"),
+            http_status=response.status,
+            request_id=response.request_id,
             hint="no agency is bound to this machine or pod: bind one that may read DataArts",
         )
-    if not 200 <= reply.status < 300:
-        raise refusal_or_error(reply, "the metadata service")
+    if not response.ok:
+        raise refusal_or_error(response, "the metadata service")
 
 
-def _text(reply: Response) -> str:
+def _text(response: Response) -> str:
     try:
-        text = reply.body.decode("ascii").strip()
+        text = response.body.decode("ascii").strip()
     except UnicodeDecodeError:
         text = ""
     if not text or not text.isprintable():
-        raise _invalid(reply, "its token cannot be sent in a header")
+        raise _invalid(response, "its token cannot be sent in a header")
     return text
 
 
-def _read_key(reply: Response) -> "tuple[AccessKey, float]":
+def _read_key(response: Response) -> "tuple[AccessKey, float]":
     """The key pair and its end in seconds since the epoch: infinite where none is said."""
     from dlftask.auth.signing import AccessKey
 
-    _check(reply)
+    _check(response)
     try:
-        answer = read_json(reply.body)
+        answer = read_json(response.body)
     except ValueError:
-        raise _invalid(reply, "not JSON") from None
+        raise _invalid(response, "not JSON") from None
     for name in ("credential", "credentials"):
         if isinstance(answer, dict) and isinstance(answer.get(name), dict):
             answer = answer[name]
     if not isinstance(answer, dict):
-        raise _invalid(reply, "no credential")
+        raise _invalid(response, "no credential")
     key = AccessKey(
-        _value(reply, answer, "access", "accessKeyId"),
-        _value(reply, answer, "secret", "secretAccessKey"),
-        _value(reply, answer, "securitytoken", "securityToken"),
+        _value(response, answer, "access", "accessKeyId"),
+        _value(response, answer, "secret", "secretAccessKey"),
+        _value(response, answer, "securitytoken", "securityToken"),
     )
     end = answer.get("expires_at", answer.get("expiration"))
-    return key, float("inf") if end is None else _seconds(reply, end)
+    return key, float("inf") if end is None else _seconds(response, end)
 
 
-def _value(reply: Response, answer: Mapping[str, Any], *names: str) -> str:
+def _value(response: Response, answer: Mapping[str, Any], *names: str) -> str:
     found = next((answer[name] for name in names if answer.get(name)), None)
     if not isinstance(found, str) or not (found.isascii() and found.isprintable()):
-        raise _invalid(reply, f"no {names[0]!r}")
+        raise _invalid(response, f"no {names[0]!r}")
     return found
 
 
-def _seconds(reply: Response, moment: object) -> float:
+def _seconds(response: Response, moment: object) -> float:
     from datetime import UTC, datetime
 
     try:
         parsed = datetime.fromisoformat(str(moment))
         return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
-        raise _invalid(reply, "its end is no date") from None
+        raise _invalid(response, "its end is not a date") from None
 
 
-def _invalid(reply: Response, reason: str) -> InvalidResponse:
+def _invalid(response: Response, reason: str) -> InvalidResponse:
     return InvalidResponse(
         f"the metadata service gave an invalid response: {reason}",
-        http_status=reply.status,
-        request_id=reply.headers.get("X-Request-Id"),
+        http_status=response.status,
+        request_id=response.request_id,
     )

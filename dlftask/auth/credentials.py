@@ -36,7 +36,7 @@ _LARGEST_SDK_FILE = 1024 * 1024
 _REFRESH_BEFORE_S = 300.0
 _RETRY_S = 30.0
 _REFUSAL_COUNTS_S = 10.0
-"""A source that refused is not asked again by each of a thousand tasks."""
+"""For this long a refusal by a source counts for all tasks, and is not asked for again."""
 _MOMENT_S = 0.5
 """How long a file that is being rewritten is given."""
 # The variables of a source, by the key of a profile that means the same.

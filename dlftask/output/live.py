@@ -142,7 +142,7 @@ class LiveView(InPlaceView):
         return Status.RUNNING if waiting else status, failing, snapshot
 
     def _shows_error(self, snapshot: Snapshot) -> bool:
-        """Whether an error is shown instead of the state: it follows anyway for a single task."""
+        """Whether an error replaces the state. A single task's follows the drawing anyway."""
         return lost(snapshot) and (self._state.several or snapshot.task is None)
 
     def _subtasks(self, snapshot: Snapshot) -> _Ranked[Subtask]:
@@ -157,7 +157,7 @@ class LiveView(InPlaceView):
     def _body(self, tasks: _Ranked[Snapshot], room: int, width: int) -> list[_Entry]:
         """The trees of the tasks that there is room for, and the other tasks counted."""
         shown, rest = tasks.choose(room, compact=False)
-        heights = [self._subtasks(one).height(compact=self._compact) for one in shown]
+        heights = [self._height(one) for one in shown]
         if len(shown) + sum(heights) + bool(rest) > room and len(shown) > 1:
             shown.sort(key=lambda one: _urgency(*self._rank(one)[:2]))
             heights = [

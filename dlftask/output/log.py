@@ -15,6 +15,7 @@ from dlftask.output.text import (
 )
 from dlftask.output.view import WaitState
 from dlftask.streams import Streams
+from dlftask.task import is_failed
 from dlftask.waiting.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -194,8 +195,8 @@ class TaskLines:
         if snapshot.task is None or (own is None and not subtasks):
             return ""
         task = snapshot.task
-        failed = [facts for facts in subtasks if facts[1] == "FAILED"]
-        others = [facts for facts in subtasks if facts[1] != "FAILED"]
+        failed = [facts for facts in subtasks if is_failed(facts[1])]
+        others = [facts for facts in subtasks if not is_failed(facts[1])]
         last = None
         if own is None or not task.message:
             last = failed.pop() if failed else others[-1] if others else None

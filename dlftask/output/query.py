@@ -9,7 +9,7 @@ from dlftask.output.text import escape_controls
 
 
 class Query:
-    """What ``--query`` selects: a JMESPath expression, read before anything is asked."""
+    """What ``--query`` selects: a JMESPath expression, read before any request."""
 
     def __init__(self, expression: str) -> None:
         """Raise ``ConfigurationError`` where the expression is none, or has unknown functions."""
@@ -32,7 +32,7 @@ class Query:
         try:
             json.dumps(found, allow_nan=False)
         except TypeError:
-            raise ConfigurationError("--query: selects an expression, which is no value") from None
+            raise ConfigurationError("--query: selects an expression, not a value") from None
         except (ValueError, RecursionError):
             raise ConfigurationError("--query: selects what JSON cannot hold") from None
         return found

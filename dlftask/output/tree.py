@@ -1,7 +1,7 @@
 """A task as a tree of plain text, for pipes and files: no colours, no wrapping, no cutting.
 
 ``rich_tree`` shows the same lines on a terminal; both take the words from here. This one needs no
-rich, which would cost a script more time than its question.
+rich, which would cost a script more time than its request.
 """
 
 from collections.abc import Iterator, Sequence
@@ -82,7 +82,7 @@ def tree_lines(
 ) -> Iterator[str]:
     """The lines of a task's tree, without newlines; in ASCII lines and symbols if not unicode.
 
-    ``asked`` is the ID that was asked for: the answer's own may be another.
+    ``asked`` is the ID that was asked for: the response may have another.
     """
     facts = one_line_facts(task, asked or task.id) if compact else None
     if facts is not None:

@@ -15,7 +15,7 @@ _SHORT_ESCAPES = {"\t": r"\t", "\n": r"\n", "\r": r"\r", "\\": r"\\"}
 def render_tsv(snapshots: Iterable[Snapshot]) -> Iterator[str]:
     """A line for each task that could be had, and below it one for each of its subtasks.
 
-    The second column is the ID that was asked for; the third is what the answer calls the node.
+    The second column is the ID that was asked for; the third is the ID in the response.
     """
     return ("".join(_tsv_lines(snapshot)) for snapshot in snapshots)
 

@@ -26,8 +26,8 @@ RETRY_PAUSES_S = (0.5, 1.5)
 LONGEST_FIRST_RETRY_AFTER_S = 10.0
 """Before the first valid response: the longest ``Retry-After`` that is obeyed."""
 _LOOK_S = 0.5
-"""While a request is in flight, the clock is looked at this often; a look that comes later than
-that again means that the process was stopped, or the machine slept."""
+"""While a request is in flight, the clock is read this often. A gap twice as long means that the
+process was stopped, or that the machine slept."""
 
 
 class Answer(NamedTuple):
@@ -103,7 +103,8 @@ class _Run:
         waits = [_Wait(task_id, policy, pool.now(), jitter) for task_id in task_ids]
         self._queue = _Queue(waits)
         self._notes = _OutageNotes(note, policy.max_outage_s)
-        self._doubtful: dict[str, _Wait] = {}  # requested since their last valid response
+        # Seen before, but without a valid response since their latest request began.
+        self._unconfirmed: dict[str, _Wait] = {}
         self._changed: dict[str, _Wait] = {}
         self.unsettled = {wait.task_id: wait for wait in waits}
 
@@ -113,7 +114,7 @@ class _Run:
             wait = self._queue.pop()
             wait.begin_request(now_s)
             if wait.outage_since is not None:
-                self._doubtful[wait.task_id] = wait
+                self._unconfirmed[wait.task_id] = wait
             self._pool.start(wait.task_id)
 
     def next_look_s(self, tick_s: float) -> float:
@@ -122,8 +123,8 @@ class _Run:
         moments = [now_s + tick_s, self._policy.until_s]
         if self._pool.free:
             moments.append(self._queue.next_s)
-        if self._doubtful:
-            moments += [now_s + _LOOK_S, min(wait.limit_s for wait in self._doubtful.values())]
+        if self._unconfirmed:
+            moments += [now_s + _LOOK_S, min(wait.limit_s for wait in self._unconfirmed.values())]
         return min(moments)
 
     def take_changed(self) -> list[Snapshot]:
@@ -132,7 +133,7 @@ class _Run:
         return [wait.snapshot() for wait in changed.values()]
 
     def update(self, answers: Iterable[Answer], until_s: float) -> None:
-        """Process answers and the time that has passed; ``until_s`` is when to be back from it."""
+        """Process answers and the time that passed; ``until_s`` is when the pool was to return."""
         now_s = self._pool.now()
         if now_s > until_s + _LOOK_S:
             self._wake(now_s)
@@ -149,14 +150,14 @@ class _Run:
             self._follow(wait, now_s)
         if failed and self._policy.fail_fast:
             self._end(self.unsettled.values(), _Wait.fail_fast, now_s)
-        late = [wait for wait in self._doubtful.values() if wait.limit_s <= now_s]
+        late = [wait for wait in self._unconfirmed.values() if wait.limit_s <= now_s]
         self._end(late, _Wait.give_up, now_s)
         if now_s >= self._policy.until_s:
             self._end(self.unsettled.values(), _Wait.time_out, now_s)
 
     def _wake(self, now_s: float) -> None:
         """After a stop, an outage has its full time again, so that a request shows what is true."""
-        for wait in self._doubtful.values():
+        for wait in self._unconfirmed.values():
             wait.restart_outage(now_s)
             if not wait.in_flight:
                 self._queue.push(wait)
@@ -173,7 +174,7 @@ class _Run:
         if wait.settled:
             self.unsettled.pop(wait.task_id, None)
         if wait.settled or wait.outage_since is None:
-            self._doubtful.pop(wait.task_id, None)
+            self._unconfirmed.pop(wait.task_id, None)
         self._notes.follow(wait, now_s)
 
 
@@ -295,7 +296,7 @@ class _Wait:
         wanted_s = _retry_after_s(error)
         if wanted_s > LONGEST_FIRST_RETRY_AFTER_S:
             wanted = format_duration(wanted_s)
-            self.end(error.with_context(f"not retried, for the service asks to wait {wanted}"))
+            self.end(error.with_context(f"not retried, because the service asks to wait {wanted}"))
             return
         self.due_s = now_s + max(self._jitter(RETRY_PAUSES_S[self._failures]), wanted_s)
         self._failures += 1
@@ -334,6 +335,7 @@ class _Queue:
         return self._heap[0][0] if self._heap else float("inf")
 
     def pop(self) -> _Wait:
+        """The next wait: only after ``next_s``, which drops those that are not due any more."""
         return heapq.heappop(self._heap)[2]
 
     def push(self, wait: _Wait) -> None:
