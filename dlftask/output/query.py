@@ -32,7 +32,7 @@ class Query:
         try:
             json.dumps(found, allow_nan=False)
         except TypeError:
-            raise ConfigurationError("--query: selects an expression, not a value") from None
+            raise ConfigurationError("--query: selects an expression, which is no value") from None
         except (ValueError, RecursionError):
             raise ConfigurationError("--query: selects what JSON cannot hold") from None
         return found
