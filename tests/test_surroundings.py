@@ -1,0 +1,66 @@
+"""Waits whose surroundings go wrong: nobody reads or writes the other end, the package is gone."""
+
+import os
+import shutil
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+import dlftask
+from dlftask.simulator import Simulator
+from tests.running import ImportClock, Running
+
+PACKAGE = Path(dlftask.__file__).parent
+
+
+@pytest.mark.parametrize("command", ["get", "watch"])
+def test_the_timeout_ends_the_wait_for_standard_input(command: str) -> None:
+    reading, writing = os.pipe()
+    with Simulator() as simulator, closing(os.fdopen(writing, "w")), os.fdopen(reading) as stdin:
+        wait = ["--wait"] if command == "get" else []
+        args = [command, *wait, "--timeout", "2s", "-"]
+        with Running(*args, env=simulator.environment(), stdin=stdin.fileno()) as run:
+            assert run.process.wait(60) == 124
+            assert "--timeout" in run.stderr
+        assert simulator.requests == ()
+
+
+def test_change_lines_that_nobody_reads_are_whole_and_hold_up_no_timeout(
+    import_clock: ImportClock,
+) -> None:
+    with Simulator(clock=import_clock, speed=0.1) as simulator:
+        task_id = simulator.start_import("obs://bucket/big.zip")
+        import_clock.ahead_s = 60.0  # more lines at once than a pipe holds
+        reading, writing = os.pipe()
+        with os.fdopen(reading, "rb") as unread:
+            args = ["watch", "--timeout", "6s", task_id]
+            with Running(*args, env=simulator.environment(), stdout=writing) as run:
+                os.close(writing)
+                assert run.process.wait(60) == 124
+                assert f"task {task_id}: RUNNING" in run.stderr
+                assert f"dlftask watch --timeout 6s {task_id}" in run.stderr
+            printed = unread.read()
+    assert len(printed) > 10_000
+    assert printed.endswith(b"\n")
+    assert all(line.count(task_id[:8].encode()) == 1 for line in printed.splitlines())
+
+
+@pytest.mark.parametrize("output", ["tree", "json", "tsv", "junit", "markdown"])
+def test_a_package_that_is_removed_during_the_wait_costs_no_result(
+    import_clock: ImportClock, tmp_path: Path, output: str
+) -> None:
+    shutil.copytree(PACKAGE, tmp_path / "dlftask", ignore=shutil.ignore_patterns("__pycache__"))
+    report = tmp_path / "report"
+    with Simulator(clock=import_clock) as simulator:
+        task_id = simulator.start_import("obs://bucket/jobs-that-fail.zip")
+        env = {**simulator.environment(), "PYTHONPATH": str(tmp_path)}
+        args = ["get", "-w", "--interval", "100ms", "-o", output, "--report", f"junit:{report}"]
+        with Running(*args, task_id, env=env) as run:
+            run.until(lambda: len(simulator.requests) > 1)
+            shutil.rmtree(tmp_path / "dlftask")
+            import_clock.end_imports()
+            assert run.process.wait(60) == 1, run.stderr
+            assert "daily_report" in run.stdout
+            assert "Traceback" not in run.stderr
+    assert "<failure" in report.read_text()
