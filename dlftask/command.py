@@ -127,7 +127,8 @@ def _client(settings: Settings, streams: Streams) -> Iterator[Client]:
                 origins={"endpoint": "--demo"},
                 environ=simulator.environment(),
             )
-        client = stack.enter_context(Client(settings=settings, trace=trace))
+        client = Client(settings=settings, trace=trace)
+        stack.callback(client.close, wait=False)  # the process ends, and its threads with it
         if trace is not None:
             trace(client.description)
         yield client

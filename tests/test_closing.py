@@ -192,3 +192,12 @@ def test_a_time_of_a_wrong_type_is_named(name: str, seconds: Any) -> None:
         pytest.raises((TypeError, ConfigurationError), match=name),
     ):
         client.wait("t1", **{name: seconds})
+
+
+def test_closing_waits_for_a_connection_that_is_being_made(unresponsive: str) -> None:
+    before = set(threading.enumerate())
+    client = Client(endpoint=unresponsive, project_id="p", token="a-token", connect_timeout=1.0)
+    watching = client.watch(["t1", "t2"], timeout=0.3)
+    assert [snapshot.settled for snapshot in watching] == [True, True]
+    client.close()
+    assert set(threading.enumerate()) - before == set()

@@ -33,7 +33,7 @@ from dlftask.waiting.snapshot import Snapshot
 from dlftask.waiting.workers import WorkerPool
 
 _CLOSE_S = 0.5
-"""How long ``close`` waits for requests in flight to end."""
+"""How long a response in flight takes to end once the client is closed."""
 _TYPES: Mapping[str, tuple[type, ...]] = {
     "token_file": (str, os.PathLike),
     "ca_bundle": (str, os.PathLike),
@@ -208,11 +208,16 @@ class Client:
         finally:
             pool.close()
 
-    def close(self) -> None:
-        """Close the connections, and end what is in flight."""
+    def close(self, *, wait: bool = True) -> None:
+        """Close the connections, and end what is in flight.
+
+        Only a connection that is being made cannot be ended: with ``wait`` this returns when it
+        is made or its time is up, and leaves no thread.
+        """
         self._credentials.close()
         self._transport.close()
-        until_s = time.monotonic() + _CLOSE_S
+        limit_s = self.settings.connect_timeout_s + _CLOSE_S if wait else 0.0
+        until_s = time.monotonic() + limit_s
         for pool in self._pools:
             pool.close(within_s=max(0.0, until_s - time.monotonic()))
 
