@@ -2,6 +2,9 @@
 
 import os
 import shutil
+import subprocess
+import sys
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -9,7 +12,7 @@ import pytest
 
 import dlftask
 from dlftask.simulator import Simulator
-from tests.cli import COVERAGE
+from tests.cli import COVERAGE, DLFTASK, environment
 from tests.running import ImportClock, Running
 
 PACKAGE = Path(dlftask.__file__).parent
@@ -67,3 +70,23 @@ def test_a_package_that_is_removed_during_the_wait_costs_no_result(
             assert "daily_report" in run.stdout
             assert "Traceback" not in run.stderr
     assert "<failure" in report.read_text()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
+def test_more_requests_at_once_than_file_descriptors_cost_no_result(
+    import_clock: ImportClock,
+) -> None:
+    with Simulator(clock=import_clock) as simulator:
+        ids = [simulator.start_import() for _ in range(40)]
+        options = ["--interval", "200ms", "--concurrency", "200", "--rate", "none", "-o", "tsv"]
+        command = [*DLFTASK, "get", "--wait", *options, *ids]
+        limited = ["bash", "-c", 'ulimit -n 24; exec "$@"', "bash", *command]
+        env = environment(Path(os.devnull), simulator.environment())
+        with subprocess.Popen(limited, env=env, stdout=subprocess.PIPE, text=True) as run:
+            while len({request.path for request in simulator.requests}) < len(ids):
+                assert run.poll() is None
+                time.sleep(0.05)
+            import_clock.end_imports()
+            printed, _ = run.communicate(timeout=120)
+    assert run.returncode == 0
+    assert [line.split("\t")[1] for line in printed.splitlines() if line[:5] == "task\t"] == ids
