@@ -28,7 +28,8 @@ def main(arguments: list[str], *, began_s: float) -> int:
     import gc
 
     from dlftask.errors import BrokenOutput, DlftaskError, Interrupted
-    from dlftask.signals import handle_interruptions, keep_child_statuses
+    from dlftask.platforms import keep_child_statuses
+    from dlftask.signals import handle_interruptions
 
     # Imports and large responses make many objects and little garbage.
     gc.set_threshold(100_000)

@@ -24,8 +24,9 @@ from dlftask.output.formats import FORMATS, RenderOptions, render, tree_fits
 from dlftask.output.subtasks import known_state
 from dlftask.output.text import escape_controls, one_line, paint, style
 from dlftask.output.view import View, WaitState
+from dlftask.platforms import in_foreground
 from dlftask.settings import Settings
-from dlftask.signals import cancel_end, end_stuck_process, in_foreground, terminal_restored
+from dlftask.signals import cancel_end, end_stuck_process, terminal_restored
 from dlftask.streams import Streams
 from dlftask.task import Status, Subtask, Task
 from dlftask.waiting.policy import WaitPolicy

@@ -2,10 +2,17 @@
 
 import os
 import stat
-import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
+
+from dlftask.platforms import (
+    CONFIG_FOLDER,
+    FILE_MODES_TELL,
+    HOME,
+    READ_FLAGS,
+    STATE_FOLDER,
+    wait_readable,
+)
 
 _CHUNK = 64 * 1024
 
@@ -20,7 +27,7 @@ def expanded(text: str) -> Path:
 
 def find_home(environ: Mapping[str, str]) -> Path:
     """The user's home folder; where there is none, a path below which nothing can be."""
-    named = environ.get("USERPROFILE" if sys.platform == "win32" else "HOME")
+    named = environ.get(HOME)
     if named:
         return Path(named)
     try:
@@ -31,34 +38,28 @@ def find_home(environ: Mapping[str, str]) -> Path:
 
 def config_folder(environ: Mapping[str, str], home: Path) -> Path:
     """The folder of the user's configuration files."""
-    if sys.platform == "win32":
-        return _user_folder(environ.get("APPDATA"), home / "AppData" / "Roaming")
-    return _user_folder(environ.get("XDG_CONFIG_HOME"), home / ".config")
+    return _user_folder(environ, home, *CONFIG_FOLDER)
 
 
 def state_folder(environ: Mapping[str, str], home: Path) -> Path:
     """The folder of what programs remember for the user."""
-    if sys.platform == "win32":
-        return _user_folder(environ.get("LOCALAPPDATA"), home / "AppData" / "Local")
-    return _user_folder(environ.get("XDG_STATE_HOME"), home / ".local" / "state")
+    return _user_folder(environ, home, *STATE_FOLDER)
 
 
-def _user_folder(named: str | None, default: Path) -> Path:
+def _user_folder(environ: Mapping[str, str], home: Path, variable: str, default: str) -> Path:
     # By the XDG base directory rules a relative path does not count.
-    path = Path(named or "")
-    return path if path.is_absolute() else default
+    path = Path(environ.get(variable, ""))
+    return path if path.is_absolute() else home / default
 
 
 def others_can_read(path: Path) -> str | None:
     """A warning about a file with a secret that the group or others can read."""
-    if sys.platform == "win32":  # its file modes do not tell
-        return None
     try:
         mode = path.stat().st_mode
     except OSError:
         return None
     # A pipe or a device, such as <(…) of a shell, is not kept anywhere.
-    if stat.S_ISREG(mode) and mode & (stat.S_IRGRP | stat.S_IROTH):
+    if FILE_MODES_TELL and stat.S_ISREG(mode) and mode & (stat.S_IRGRP | stat.S_IROTH):
         return f"{path} holds a secret and others can read it: chmod 600 {path}"
     return None
 
@@ -69,11 +70,7 @@ def read_file(path: Path, *, limit: int, until_s: float | None = None) -> bytes:
     A signal's handler runs meanwhile. Raises ``TimeoutError`` at ``until_s`` (``time.monotonic``),
     other ``OSError``, and ``ValueError`` for a file that is larger or a path that none can have.
     """
-    if sys.platform == "win32":
-        flags = os.O_RDONLY | os.O_BINARY
-    else:
-        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC  # a FIFO would wait for its writer
-    descriptor = os.open(path, flags)
+    descriptor = os.open(path, READ_FLAGS)
     try:
         return read_descriptor(descriptor, limit=limit, until_s=until_s)
     finally:
@@ -86,7 +83,7 @@ def read_descriptor(descriptor: int, *, limit: int, until_s: float | None = None
     data = bytearray()
     while len(data) <= limit:
         if not regular:
-            _await_data(descriptor, until_s)
+            wait_readable(descriptor, until_s)
         try:
             chunk = os.read(descriptor, min(_CHUNK, limit + 1 - len(data)))
         except BlockingIOError:  # another reader was faster
@@ -117,35 +114,3 @@ def can_exist(path: Path) -> bool:
     except (OSError, ValueError):
         return True
     return True
-
-
-if sys.platform == "win32":
-
-    def _await_data(descriptor: int, until_s: float | None) -> None:
-        import _winapi
-        import msvcrt
-
-        handle = msvcrt.get_osfhandle(descriptor)
-        while True:
-            try:
-                if _winapi.PeekNamedPipe(handle, 0)[0]:
-                    return
-            except OSError:  # closed by its writers, or no pipe
-                return
-            if until_s is not None and time.monotonic() >= until_s:
-                raise TimeoutError
-            time.sleep(0.05)
-
-else:
-
-    def _await_data(descriptor: int, until_s: float | None) -> None:
-        import select
-
-        poller = select.poll()
-        poller.register(descriptor, select.POLLIN)
-        while True:
-            left_s = 3600.0 if until_s is None else min(until_s - time.monotonic(), 3600.0)
-            if poller.poll(max(0.0, left_s) * 1000):
-                return
-            if left_s <= 0:
-                raise TimeoutError("no data in time")

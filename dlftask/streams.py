@@ -7,8 +7,9 @@ import time
 from collections.abc import Mapping
 from typing import TextIO
 
-from dlftask import signals
 from dlftask.errors import BrokenOutput, ConfigurationError, OutputFailed, WaitTimeout
+from dlftask.platforms import PIPE_CHUNK, enable_vt, is_broken_pipe, wait_writable
+from dlftask.signals import MainThread
 
 _UNICODE_PROBE = "✓✗●├└│"
 _MAX_INPUT = 16 * 1024 * 1024
@@ -87,7 +88,7 @@ class Streams:
         """Raise ``BrokenOutput`` where nobody reads standard output any more, nothing written."""
         if self._out is None or self.out_is_terminal:
             return
-        if signals.is_broken_pipe(self._out.fileno()):
+        if is_broken_pipe(self._out.fileno()):
             raise BrokenOutput("the output was closed early")
 
     def log(self, text: str) -> None:
@@ -116,7 +117,7 @@ class Streams:
 
     def _understands_escapes(self, stream: TextIO | None) -> bool:
         terminal = _is_terminal(stream) and not self.dumb
-        return terminal and stream is not None and signals.enable_vt(stream.fileno())
+        return terminal and stream is not None and enable_vt(stream.fileno())
 
     def _colored(self, chosen: str | None, *, terminal: bool) -> bool:
         if chosen is None and self._environ.get("NO_COLOR"):
@@ -138,9 +139,9 @@ def _put(stream: TextIO, data: bytes, until_s: float | None) -> None:
         end = position + chunk
         if end < len(data):  # whole lines, where one is short enough
             end = data.rfind(b"\n", position, end) + 1 or end
-        signals.MainThread.write = object()
+        MainThread.write = object()
         try:
-            while descriptor is not None and not signals.wait_writable(descriptor, _LOOK_S):
+            while descriptor is not None and not wait_writable(descriptor, _LOOK_S):
                 between_lines = position == 0 or data[position - 1 : position] == b"\n"
                 if until_s is not None and time.monotonic() >= until_s and between_lines:
                     return
@@ -150,7 +151,7 @@ def _put(stream: TextIO, data: bytes, until_s: float | None) -> None:
                 time.sleep(0.01)
             position += written or 0
         finally:
-            signals.MainThread.write = None
+            MainThread.write = None
 
 
 def _ready_by(stream: TextIO) -> tuple[int | None, int]:
@@ -163,7 +164,7 @@ def _ready_by(stream: TextIO) -> tuple[int | None, int]:
     if stat.S_ISREG(mode):
         return None, _LARGE_CHUNK
     # To a terminal in one piece: between two, it would show half a frame.
-    return descriptor, _LARGE_CHUNK if stat.S_ISCHR(mode) else signals.PIPE_CHUNK
+    return descriptor, _LARGE_CHUNK if stat.S_ISCHR(mode) else PIPE_CHUNK
 
 
 def read_input(until_s: float) -> bytes:

@@ -359,7 +359,7 @@ os._exit(0)
 def test_only_the_foreground_of_a_terminal_may_be_drawn_on() -> None:
     script = """
 import os
-from dlftask.signals import in_foreground
+from dlftask.platforms import in_foreground
 print("front", in_foreground(), flush=True)
 if os.fork():
     os.wait()
@@ -380,6 +380,6 @@ else:
 
 
 def test_a_process_without_a_terminal_is_in_no_background() -> None:
-    script = "from dlftask.signals import in_foreground; print(in_foreground())"
+    script = "from dlftask.platforms import in_foreground; print(in_foreground())"
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
     assert run.stdout == b"True\n"

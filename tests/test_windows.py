@@ -1,6 +1,7 @@
 """The command line where Windows is imitated: what it lacks is taken away (``tests/windows``)."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import dlftask
 from dlftask.simulator import Simulator
 from tests.cli import environment, run_dlftask
 from tests.running import Running
@@ -37,6 +39,19 @@ def test_the_imitation_lacks_what_windows_lacks() -> None:
     )
     assert run.stdout.startswith("win32 False")
     assert "SIGALRM" not in run.stdout
+
+
+def test_one_module_asks_for_the_platform() -> None:
+    package = Path(dlftask.__file__).parent
+    asking = {
+        path.name
+        for path in package.rglob("*.py")
+        if re.search(
+            r"sys\.platform|os\.name\b|msvcrt|_winapi|getattr\((os|signal|select),",
+            path.read_text(),
+        )
+    }
+    assert asking == {"platforms.py"}
 
 
 @pytest.mark.parametrize("command", [["get"], ["get", "--wait"], ["watch"], ["get", "-o", "json"]])

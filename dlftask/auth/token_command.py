@@ -8,7 +8,7 @@ from threading import Lock
 from dlftask.auth.tokens import LARGEST_TOKEN, read_token
 from dlftask.errors import AuthenticationError, ConfigurationError
 from dlftask.files import read_descriptor
-from dlftask.signals import kill_group
+from dlftask.platforms import kill_group
 
 LIMIT_S = 60.0
 

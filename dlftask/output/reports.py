@@ -11,10 +11,9 @@ from pathlib import Path
 
 from dlftask.errors import ConfigurationError, OutputFailed
 from dlftask.output.formats import RenderOptions, render
+from dlftask.platforms import WRITE_FLAGS
 from dlftask.waiting.snapshot import Snapshot
 
-# On Windows there is no such flag, and no FIFO in the file system.
-_NONBLOCK = getattr(os, "O_NONBLOCK", 0)
 _READER_WAIT_S = 1.0
 """For a FIFO's reader to come."""
 _STALL_S = 10.0
@@ -94,9 +93,6 @@ def _write(path: Path, pieces: Iterable[bytes]) -> None:
 
 
 def _open(path: Path) -> int:
-    # Without O_TRUNC: an old report is shortened only once the new one is written.
-    flags = os.O_WRONLY | os.O_CREAT | _NONBLOCK
-    flags |= getattr(os, "O_BINARY", 0) | getattr(os, "O_NOCTTY", 0)
     until_s = time.monotonic() + _READER_WAIT_S
     for stream in (1, 2):  # /dev/stdout that is a file: opened anew it would lose the result
         with suppress(OSError):
@@ -104,7 +100,8 @@ def _open(path: Path) -> int:
                 return os.dup(stream)
     while True:
         try:
-            return os.open(path, flags, 0o666)
+            # Without O_TRUNC: an old report is shortened only once the new one is written.
+            return os.open(path, WRITE_FLAGS, 0o666)
         except OSError as error:
             # A FIFO that nobody has opened to read.
             if error.errno != errno.ENXIO or time.monotonic() >= until_s:

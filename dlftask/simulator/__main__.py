@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from dlftask import signals
+from dlftask import platforms
 from dlftask.simulator.faults import INVALID, Fault, parse_fault, read_scenario
 from dlftask.simulator.server import Simulator
 
@@ -214,12 +214,12 @@ def _run(command: Sequence[str], simulator: Simulator) -> int:
         if child is None:
             early.append(number)
         # Ctrl-C on a terminal goes to the command by itself.
-        elif number != signal.SIGINT or not signals.owns_terminal():
+        elif number != signal.SIGINT or not platforms.owns_terminal():
             child.send_signal(number)
 
-    for number in signals.FORWARDED:
+    for number in platforms.FORWARDED:
         signal.signal(number, forward)
-    signals.keep_child_statuses()
+    platforms.keep_child_statuses()
     try:
         child = subprocess.Popen(command, env=environ)  # noqa: S603 - what the user asked to run
     except FileNotFoundError:

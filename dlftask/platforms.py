@@ -1,0 +1,161 @@
+"""What differs between Linux, macOS and Windows; no other module asks which of them it runs on."""
+
+import _thread
+import os
+import select
+import signal
+import sys
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from subprocess import Popen
+
+if sys.platform == "win32":
+    HOME = "USERPROFILE"
+    """The variable with the user's home folder."""
+    CONFIG_FOLDER = "APPDATA", "AppData/Roaming"
+    """The variable with the folder of configuration files, and its default in the home folder."""
+    STATE_FOLDER = "LOCALAPPDATA", "AppData/Local"
+    """The same of what programs remember for the user."""
+    FILE_MODES_TELL = False
+    """Whether a file's mode says who can read it."""
+    READ_FLAGS = os.O_RDONLY | os.O_BINARY
+    """To open any file or FIFO to read it, without waiting for a writer."""
+    WRITE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_BINARY
+    """To open any file or FIFO to write it; a FIFO that nobody reads gives ENXIO."""
+    INTERRUPTIONS: tuple[signal.Signals, ...] = (signal.SIGINT, signal.SIGBREAK)
+    """What ends a command."""
+    FORWARDED = INTERRUPTIONS
+    """What a program passes on to the command that it runs."""
+    STOPS: tuple[signal.Signals, ...] = ()
+    """What else stops or ends a process that draws on its terminal."""
+    CONTINUES: tuple[signal.Signals, ...] = ()
+    """What tells such a process that it goes on."""
+    PIPE_CHUNK = 32768
+    """Bytes that a pipe that is ready takes at once, and whole."""
+else:
+    HOME = "HOME"
+    CONFIG_FOLDER = "XDG_CONFIG_HOME", ".config"
+    STATE_FOLDER = "XDG_STATE_HOME", ".local/state"
+    FILE_MODES_TELL = True
+    READ_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+    WRITE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK | os.O_NOCTTY
+    INTERRUPTIONS = (signal.SIGINT, signal.SIGTERM)
+    FORWARDED = (*INTERRUPTIONS, signal.SIGHUP)
+    STOPS = (signal.SIGTSTP, signal.SIGHUP, signal.SIGQUIT)
+    CONTINUES = (signal.SIGCONT,)
+    PIPE_CHUNK = select.PIPE_BUF
+
+
+def keep_child_statuses() -> None:
+    """Have the exit status of a child kept: an inherited SIGCHLD that is ignored loses it."""
+    if sys.platform != "win32":
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+
+
+def interrupt_thread(thread: int, number: int) -> None:
+    """Have a signal's handler called, also where that thread (the main one) waits."""
+    if sys.platform == "win32":
+        _thread.interrupt_main(number)
+    else:
+        signal.pthread_kill(thread, number)
+
+
+def kill_group(process: "Popen[bytes]") -> None:
+    """End a process and the children in its group; nothing where it was waited for already."""
+    if process.returncode is not None:
+        return
+    if sys.platform == "win32":
+        process.kill()
+    else:
+        with suppress(ProcessLookupError, PermissionError):  # all have ended
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def in_foreground() -> bool:
+    """Whether this process is in the foreground of its terminal, and so may draw on it."""
+    if sys.platform == "win32":
+        return True
+    for descriptor in (1, 2):
+        with suppress(OSError):
+            return os.tcgetpgrp(descriptor) == os.getpgrp()
+    return True
+
+
+def owns_terminal() -> bool:
+    """Whether a Ctrl-C on the terminal reaches this process and its children by itself."""
+    if sys.platform == "win32":
+        return True
+    try:
+        terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY)
+    except OSError:
+        return False
+    try:
+        return os.tcgetpgrp(terminal) == os.getpgrp()
+    except OSError:
+        return False
+    finally:
+        os.close(terminal)
+
+
+def enable_vt(descriptor: int) -> bool:
+    """Let a terminal understand escape sequences; whether it does."""
+    if sys.platform != "win32":
+        return True
+    import ctypes
+    import msvcrt
+
+    try:
+        handle = msvcrt.get_osfhandle(descriptor)
+        kernel, mode = ctypes.windll.kernel32, ctypes.c_uint32()
+        vt = 0x0004  # ENABLE_VIRTUAL_TERMINAL_PROCESSING
+        found = kernel.GetConsoleMode(handle, ctypes.byref(mode))
+        return bool(found and kernel.SetConsoleMode(handle, mode.value | vt))
+    except OSError:
+        return False
+
+
+def wait_writable(descriptor: int, timeout_s: float) -> bool:
+    """Wait until something can be written; on Windows the write itself waits."""
+    if sys.platform == "win32":
+        return True
+    return bool(select.select([], [descriptor], [], timeout_s)[1])
+
+
+def is_broken_pipe(descriptor: int) -> bool:
+    """Whether nobody reads the other end any more; no on Windows, where a write tells."""
+    if sys.platform == "win32":
+        return False
+    poll = select.poll()
+    poll.register(descriptor, 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
+
+
+def wait_readable(descriptor: int, until_s: float | None) -> None:
+    """Wait until something can be read, or nobody writes any more.
+
+    Raises ``TimeoutError`` at ``until_s`` (monotonic).
+    """
+    limit_s = float("inf") if until_s is None else until_s
+    while not _is_readable(descriptor, min(limit_s - time.monotonic(), 3600.0)):
+        if time.monotonic() >= limit_s:
+            raise TimeoutError("no data in time")
+
+
+def _is_readable(descriptor: int, timeout_s: float) -> bool:
+    if sys.platform != "win32":
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        return bool(poll.poll(max(0.0, timeout_s) * 1000))
+    import _winapi
+    import msvcrt
+
+    try:
+        readable = _winapi.PeekNamedPipe(msvcrt.get_osfhandle(descriptor), 0)[0] > 0
+    except OSError:  # closed by its writers, or no pipe
+        return True
+    if not readable:
+        time.sleep(0.05)
+    return readable
