@@ -55,7 +55,7 @@ def keep_child_statuses() -> None:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
-def interrupt_thread(thread: int, number: int) -> None:
+def interrupt_thread(thread: int, number: signal.Signals) -> None:
     """Have a signal's handler called, also where that thread (the main one) waits."""
     if sys.platform == "win32":
         _thread.interrupt_main(number)
@@ -153,7 +153,7 @@ def _is_readable(descriptor: int, timeout_s: float) -> bool:
     import msvcrt
 
     try:
-        readable = _winapi.PeekNamedPipe(msvcrt.get_osfhandle(descriptor), 0)[0] > 0
+        readable = bool(_winapi.PeekNamedPipe(msvcrt.get_osfhandle(descriptor), 0)[0])
     except OSError:  # closed by its writers, or no pipe
         return True
     if not readable:
