@@ -117,6 +117,14 @@ def test_no_proxy_leaves_the_proxy_out(variable: str, value: str) -> None:
     assert run.returncode == 6  # only the proxy knows the name
 
 
+def test_no_proxy_names_whole_labels_of_a_host() -> None:
+    with service_behind_a_proxy() as (_, proxy, _seen):
+        env = configured(PLAIN, HTTP_PROXY=proxy.url, NO_PROXY="ervice.test")
+        run = run_dlftask("get", "--insecure", "t1", env=env)
+        assert proxy.connections == 1
+    assert run.returncode == 0, run.stderr
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.0.0.3", "[::1]"])
 def test_loopback_never_goes_through_a_proxy(host: str) -> None:
     listen = host.strip("[]").replace("localhost", "127.0.0.1")
