@@ -12,6 +12,8 @@ import bisect
 import os
 import platform
 import shutil
+import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -22,7 +24,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from queue import SimpleQueue
 from statistics import median
+from urllib.parse import urlsplit
 
 from dlftask.waiting.policy import WaitPolicy
 
@@ -261,6 +265,94 @@ def start_up(turns: int) -> Iterator[Row]:
         yield Row("`curl … \\| jq`", "R", ratio(curl, base, wall), None, in_ms(curl))
 
 
+_ROUND_TRIP_S = 0.1
+
+
+def far(turns: int) -> Iterator[Row]:
+    """One request over TLS to a service far away."""
+    with service() as running, _far_away(running.environ) as env:
+        script = [sys.executable, "-c", _REQUESTS]
+        get = [*_DLFTASK, "get", "-o", "json", TASK]
+        cases = {"R": lambda: cost(script, env), "get": lambda: cost(get, env)}
+        if shutil.which("curl") and shutil.which("jq"):
+            cases["curl"] = lambda: cost(["sh", "-c", _CURL], env)
+        costs = in_turns(cases, turns)
+    where = f"over TLS, {_ROUND_TRIP_S * 1000:.0f} ms away"
+    mine, base = costs.pop("get"), costs.pop("R")
+    yield Row(f"`get -o json`, {where}", "R", ratio(mine, base, wall), 0.97, in_ms(mine))
+    for curl in costs.values():
+        yield Row(f"`curl … \\| jq`, {where}", "R", ratio(curl, base, wall), None, in_ms(curl))
+
+
+@contextmanager
+def _far_away(environ: Mapping[str, str]) -> Iterator[dict[str, str]]:
+    """An environment that leads to the simulator over TLS, with time for each round trip."""
+    import trustme
+
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
+    simulator = urlsplit(environ["DLFTASK_ENDPOINT"]).port or 0
+
+    def decrypt(client: socket.socket) -> None:
+        _relay(context.wrap_socket(client, server_side=True), simulator, 0.0)
+
+    def delay(client: socket.socket) -> None:
+        time.sleep(_ROUND_TRIP_S)  # what TCP's own handshake takes
+        _relay(client, tls, _ROUND_TRIP_S / 2)
+
+    with _listening(decrypt) as tls, _listening(delay) as port, authority.cert_pem.tempfile() as ca:
+        bundles = dict.fromkeys(("DLFTASK_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"), ca)
+        yield {**environ, **bundles, "DLFTASK_ENDPOINT": f"https://localhost:{port}"}
+
+
+@contextmanager
+def _listening(serve: Callable[[socket.socket], None]) -> Iterator[int]:
+    """A port whose connections are each served by a thread."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def accept() -> None:
+            with suppress(OSError):  # closed
+                while True:
+                    client, _ = listener.accept()
+                    threading.Thread(target=serve, args=(client,), daemon=True).start()
+
+        threading.Thread(target=accept, daemon=True).start()
+        yield listener.getsockname()[1]
+
+
+def _relay(client: socket.socket, port: int, delay_s: float) -> None:
+    """Pass on what both sides send, that much later."""
+    upstream = socket.create_connection(("127.0.0.1", port))
+    for source, target in ((client, upstream), (upstream, client)):
+        target.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        pieces: SimpleQueue[tuple[float, bytes]] = SimpleQueue()
+        threading.Thread(target=_receive, args=(source, pieces), daemon=True).start()
+        threading.Thread(target=_send, args=(target, pieces, delay_s), daemon=True).start()
+
+
+def _receive(source: socket.socket, pieces: "SimpleQueue[tuple[float, bytes]]") -> None:
+    data = b"?"
+    while data:
+        try:
+            data = source.recv(1 << 16)
+        except OSError:
+            data = b""
+        pieces.put((time.monotonic(), data))
+
+
+def _send(
+    target: socket.socket, pieces: "SimpleQueue[tuple[float, bytes]]", delay_s: float
+) -> None:
+    with suppress(OSError), target:
+        while True:
+            came_s, data = pieces.get()
+            time.sleep(max(0.0, came_s + delay_s - time.monotonic()))
+            if not data:
+                return
+            target.sendall(data)
+
+
 def size(turns: int) -> Iterator[Row]:
     """One task of 10,000 subtasks, compared with a script that prints indented JSON."""
     few, many = 1_000, 10_000
@@ -393,6 +485,7 @@ def schedule() -> Iterator[Row]:
 
 PARTS: dict[str, Callable[[int], Iterator[Row]]] = {
     "start-up": start_up,
+    "far": far,
     "size": lambda turns: size(max(5, turns // 2)),
     "number": lambda turns: number(max(3, turns // 3)),
     "waiting": lambda turns: waiting(max(3, turns // 5)),
