@@ -7,8 +7,8 @@ _dlftask() {
     local ids_only='' behind=$((COMP_CWORD + 1)) word i
     COMPREPLY=()
     # bash hands over the whole word at the cursor, or the next one where there is none: the part
-    # before the cursor is the second argument.
-    if [[ $cur == [[:alnum:]_-]* && $cur == "${2-}"* ]]; then
+    # before the cursor is the second argument. In bash 3.2 that is what follows the colon of junit:.
+    if [[ $cur == [[:alnum:]_-]* && $cur != *: && $cur == "${2-}"* ]]; then
         [[ ${2-} ]] || behind=$COMP_CWORD
         cur=${2-}
     fi
