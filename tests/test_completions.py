@@ -106,12 +106,14 @@ class Shell:
         config = self.folder / "config"
         (config / "fish" / "completions").mkdir(parents=True)
         # Else fish reads all manual pages, by a Python program of its own, when it first starts.
-        (self.folder / "data" / "fish" / "generated_completions").mkdir(parents=True)
+        for folder in ("data", "cache"):  # fish 3 and fish 4
+            (self.folder / folder / "fish" / "generated_completions").mkdir(parents=True)
         environment = {
             "HOME": str(self.folder),
             "LC_ALL": "C.UTF-8",
             "PATH": f"{programs}:/usr/local/bin:/usr/bin:/bin",
             "TERM": "xterm",
+            "XDG_CACHE_HOME": str(self.folder / "cache"),
             "XDG_CONFIG_HOME": str(config),
             "XDG_DATA_HOME": str(self.folder / "data"),
             "XDG_STATE_HOME": str(self.folder / "state"),

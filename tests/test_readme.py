@@ -267,5 +267,5 @@ def test_ci_runs_the_readmes_test_command_and_installs_as_it_says() -> None:
 
 def test_the_floors_are_those_of_the_project() -> None:
     needed = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    assert "urllib3>=2.6.3,<3" in needed["dependencies"]
-    assert "Needs urllib3 2.6.3 or newer" in README
+    assert {"requests>=2.34,<3", "urllib3>=2.6.3,<3"} <= set(needed["dependencies"])
+    assert "Needs requests 2.34 and urllib3 2.6.3, or newer" in README
