@@ -337,10 +337,10 @@ def test_what_stands_before_the_cursor_counts(shell: Shell) -> None:
 
 
 def test_after_two_dashes_there_are_task_ids_only(shell: Shell) -> None:
-    shell.remember("--odd-id", NEWEST)
-    assert shell.type("dlftask get -- --o\t").rstrip() == "dlftask get -- --odd-id"
+    shell.remember("--zz-id", NEWEST)  # what fish 4 finds in no option, even letter by letter
+    assert shell.type("dlftask get -- --z\t").rstrip() == "dlftask get -- --zz-id"
     assert shell.type("dlftask get -- --s\t") == "dlftask get -- --s"
-    assert shell.type("dlftask get --od\t") == "dlftask get --od"
+    assert shell.type("dlftask get --zz\t") == "dlftask get --zz"
 
 
 @pytest.mark.parametrize(
