@@ -7,13 +7,14 @@ a loopback or link-local address.
 
 import ipaddress
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from dlftask.api.endpoints import check_endpoint, is_loopback
 from dlftask.api.responses import Response, Send, refusal_or_error
-from dlftask.auth.tokens import read_token_file
+from dlftask.auth.tokens import checked, read_token, read_token_file
 from dlftask.errors import AuthenticationError, ConfigurationError, DlftaskError, InvalidResponse
 from dlftask.task import read_json
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 _METADATA_ENDPOINT = "http://169.254.169.254"
 _POD_URI = "HC_CONTAINER_CREDENTIALS_FULL_URI"
 _POD_TOKEN_FILE = "HC_CONTAINER_AUTHORIZATION_TOKEN_FILE"  # noqa: S105 - a variable's name
+_Read = TypeVar("_Read")
 
 Fetch = Callable[[], "tuple[AccessKey, float]"]
 """Gives the key pair and when it expires, in seconds since the epoch.
@@ -36,63 +38,51 @@ def find_agency(send: Send, environ: Mapping[str, str]) -> Fetch:
 
     Raises ``ConfigurationError`` for a bad address.
     """
-    return _pod(send, environ) or _metadata(send, environ)
-
-
-def _metadata(send: Send, environ: Mapping[str, str]) -> Fetch:
+    if environ.get(_POD_URI):
+        return _pod(send, environ)
     variable = "DLFTASK_METADATA_ENDPOINT"
     endpoint = _near(environ.get(variable) or _METADATA_ENDPOINT, variable)
 
     def fetch() -> "tuple[AccessKey, float]":
-        token = _ask(
-            send,
-            "PUT",
-            f"{endpoint}/meta-data/latest/api/token",
-            {"X-Metadata-Token-Ttl-Seconds": "21600"},
-        )
+        headers = {"X-Metadata-Token-Ttl-Seconds": "21600"}
+        response = _ask(send, "PUT", f"{endpoint}/meta-data/latest/api/token", headers)
         headers = {}
         # These say that the machine's metadata service uses no tokens.
-        if token.status not in (404, 405, 503):
-            _check(token)
-            headers = {"X-Metadata-Token": _text(token)}
+        if response.status not in (404, 405, 503):
+            token = _read(response, lambda body: read_token(body, "its token"))
+            headers = {"X-Metadata-Token": token}
         response = _ask(send, "GET", f"{endpoint}/openstack/latest/securitykey", headers)
-        return _read_key(response)
+        return _read(response, _read_key)
 
     return fetch
 
 
-def _pod(send: Send, environ: Mapping[str, str]) -> Fetch | None:
-    uri, token_file = environ.get(_POD_URI), environ.get(_POD_TOKEN_FILE)
-    if not uri:
-        return None
+def _pod(send: Send, environ: Mapping[str, str]) -> Fetch:
+    url, token_file = _near(environ[_POD_URI], _POD_URI), environ.get(_POD_TOKEN_FILE)
     if not token_file:
         raise ConfigurationError(f"{_POD_URI} is set, but {_POD_TOKEN_FILE} is not")
-    url = _near(uri, _POD_URI)
     path = Path(token_file)
 
     def fetch() -> "tuple[AccessKey, float]":
         headers = {"Authorization": read_token_file(path), "Content-Type": "application/json"}
-        return _read_key(_ask(send, "POST", url, headers, b"{}"))
+        return _read(_ask(send, "POST", url, headers, b"{}"), _read_key)
 
     return fetch
 
 
 def _near(url: str, what: str) -> str:
     """The URL, checked: secrets are sent in plain text only on the machine's own link."""
-    checked = check_endpoint(url, what=what, insecure=True)
-    host = urlsplit(checked).hostname or ""
-    if checked.startswith("https:") or is_loopback(host):
-        return checked
-    try:
-        near = ipaddress.ip_address(host).is_link_local
-    except ValueError:
-        near = False
-    if not near:
-        raise ConfigurationError(
-            f"{what}: {url!r} would answer with credentials in plain text",
-            hint="plain http is for loopback and link-local addresses only",
-        )
-    return checked
+    endpoint = check_endpoint(url, what=what, insecure=True)
+    host = urlsplit(endpoint).hostname or ""
+    if endpoint.startswith("https:") or is_loopback(host):
+        return endpoint
+    with suppress(ValueError):  # a name is no address
+        if ipaddress.ip_address(host).is_link_local:
+            return endpoint
+    raise ConfigurationError(
+        f"{what}: {url!r} would answer with credentials in plain text",
+        hint="plain http is for loopback and link-local addresses only",
+    )
 
 
 def _ask(
@@ -107,7 +97,8 @@ def _ask(
         ) from None
 
 
-def _check(response: Response) -> None:
+def _read(response: Response, read: Callable[[bytes], _Read]) -> _Read:
+    """What a good response holds."""
     if response.status in (401, 403, 404):
         raise AuthenticationError(
             "the metadata service gave no credentials",
@@ -117,61 +108,47 @@ def _check(response: Response) -> None:
         )
     if not response.ok:
         raise refusal_or_error(response, "the metadata service")
-
-
-def _text(response: Response) -> str:
     try:
-        text = response.body.decode("ascii").strip()
-    except UnicodeDecodeError:
-        text = ""
-    if not text or not text.isprintable():
-        raise _invalid(response, "its token cannot be sent in a header")
-    return text
+        return read(response.body)
+    except (ConfigurationError, ValueError) as error:
+        raise InvalidResponse(
+            f"the metadata service gave an invalid response: {error}",
+            http_status=response.status,
+            request_id=response.request_id,
+        ) from None
 
 
-def _read_key(response: Response) -> "tuple[AccessKey, float]":
+def _read_key(body: bytes) -> "tuple[AccessKey, float]":
     """The key pair and its end in seconds since the epoch: infinite where none is said."""
     from dlftask.auth.signing import AccessKey
 
-    _check(response)
-    try:
-        answer = read_json(response.body)
-    except ValueError:
-        raise _invalid(response, "not JSON") from None
-    for name in ("credential", "credentials"):
-        if isinstance(answer, dict) and isinstance(answer.get(name), dict):
-            answer = answer[name]
+    answer = read_json(body)
     if not isinstance(answer, dict):
-        raise _invalid(response, "no credential")
+        raise ValueError("no credential")
+    found = answer.get("credential") or answer.get("credentials") or answer
+    if not isinstance(found, dict):
+        raise ValueError("no credential")
     key = AccessKey(
-        _value(response, answer, "access", "accessKeyId"),
-        _value(response, answer, "secret", "secretAccessKey"),
-        _value(response, answer, "securitytoken", "securityToken"),
+        _value(found, "access", "accessKeyId"),
+        _value(found, "secret", "secretAccessKey"),
+        _value(found, "securitytoken", "securityToken"),
     )
-    end = answer.get("expires_at", answer.get("expiration"))
-    return key, float("inf") if end is None else _seconds(response, end)
+    end = found.get("expires_at", found.get("expiration"))
+    return key, float("inf") if end is None else _seconds(end)
 
 
-def _value(response: Response, answer: Mapping[str, Any], *names: str) -> str:
-    found = next((answer[name] for name in names if answer.get(name)), None)
-    if not isinstance(found, str) or not (found.isascii() and found.isprintable()):
-        raise _invalid(response, f"no {names[0]!r}")
-    return found
+def _value(found: Mapping[str, Any], *names: str) -> str:
+    value = next((found[name] for name in names if found.get(name)), None)
+    if not isinstance(value, str):
+        raise ValueError(f"no {names[0]!r}")
+    return checked(value, f"its {names[0]!r}")
 
 
-def _seconds(response: Response, moment: object) -> float:
+def _seconds(moment: object) -> float:
     from datetime import UTC, datetime
 
     try:
         parsed = datetime.fromisoformat(str(moment))
         return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
-        raise _invalid(response, "its end is not a date") from None
-
-
-def _invalid(response: Response, reason: str) -> InvalidResponse:
-    return InvalidResponse(
-        f"the metadata service gave an invalid response: {reason}",
-        http_status=response.status,
-        request_id=response.request_id,
-    )
+        raise ValueError("its end is not a date") from None
