@@ -8,7 +8,7 @@ are not signed: the vendor's SDK signs its ``User-Agent`` too, which proxies are
 import hashlib
 import hmac
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
@@ -19,24 +19,7 @@ ALGORITHM = "SDK-HMAC-SHA256"
 _CONTENT_HASH = "x-sdk-content-sha256"
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _UNSIGNED = frozenset(
-    {
-        "accept",
-        "accept-encoding",
-        "authorization",
-        "connection",
-        "content-length",
-        "cookie",
-        "expect",
-        "keep-alive",
-        "proxy-authorization",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-        "user-agent",
-        "via",
-        "x-forwarded-for",
-    }
+    {"accept", "accept-encoding", "authorization", "connection", "content-length", "user-agent"}
 )
 
 
@@ -66,7 +49,7 @@ class AccessKeyAuth(AuthBase):
     """A signature with a key pair; ``now`` gives seconds since the epoch.
 
     The project's ID, where one is given, is sent and signed as ``X-Project-Id``. Only bodies that
-    are in memory can be signed: another one is a ``TypeError``.
+    are bytes can be signed: another one is a ``TypeError``.
     """
 
     def __init__(
@@ -93,7 +76,10 @@ class AccessKeyAuth(AuthBase):
         # An underscore in a header's name: gateways drop such headers, and the SDK leaves them out.
         signed = sorted(name for name in headers if name not in _UNSIGNED and "_" not in name)
         path, _, query = r.path_url.partition("?")
-        canonical = canonical_request(r.method or "", path, query, headers, signed, _body(r))
+        body = r.body or b""
+        if not isinstance(body, bytes):
+            raise TypeError("only bytes can be signed")
+        canonical = canonical_request(r.method or "", path, query, headers, signed, body)
         r.headers["Authorization"] = (
             f"{ALGORITHM} Access={self._key.access_key}, SignedHeaders={';'.join(signed)}, "
             f"Signature={signature(canonical, date, self._key.secret_key)}"
@@ -106,7 +92,7 @@ def canonical_request(  # noqa: PLR0917 - in the order in which they are joined
     path: str,
     query: str,
     headers: Mapping[str, str],
-    signed: Iterable[str],
+    signed: Sequence[str],
     body: bytes,
 ) -> str:
     """The canonical form of a request, which is what gets signed.
@@ -115,9 +101,8 @@ def canonical_request(  # noqa: PLR0917 - in the order in which they are joined
     to sign, in order (one that is missing counts as empty). ``X-Sdk-Content-Sha256``, where it is
     signed, replaces the body's hash, as in the vendor's SDK.
     """
-    names = list(signed)
     content_hash = hashlib.sha256(body).hexdigest()
-    if body and _CONTENT_HASH in names:
+    if body and _CONTENT_HASH in signed:
         content_hash = headers.get(_CONTENT_HASH) or content_hash
     path = quote(unquote(path), safe="/~")
     return "\n".join(
@@ -128,9 +113,9 @@ def canonical_request(  # noqa: PLR0917 - in the order in which they are joined
                 f"{quote(name, safe='~')}={quote(value, safe='~')}"
                 for name, value in sorted(parse_qsl(query, keep_blank_values=True))
             ),
-            *(f"{name}:{headers.get(name, '').strip()}" for name in names),
+            *(f"{name}:{headers.get(name, '').strip()}" for name in signed),
             "",
-            ";".join(names),
+            ";".join(signed),
             content_hash,
         ]
     )
@@ -146,22 +131,12 @@ def signature(canonical: str, date: str, secret_key: str) -> str:
 def _host(url: str) -> str:
     """``Host`` as it is sent: with the port where it is not the scheme's own."""
     parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    if parts.port is not None and parts.port == _DEFAULT_PORTS.get(parts.scheme):
-        return host.rpartition(":")[0]
-    return host
+    if parts.port == _DEFAULT_PORTS[parts.scheme]:
+        return parts.netloc.rpartition(":")[0]
+    return parts.netloc
 
 
 def _on_the_wire(value: str | bytes) -> str:
     """A header's value as the bytes that are sent, read as UTF-8: text is sent as Latin-1."""
     data = value.encode("latin-1") if isinstance(value, str) else value
     return data.decode("utf-8", "surrogateescape")
-
-
-def _body(request: PreparedRequest) -> bytes:
-    body = request.body
-    if isinstance(body, str):
-        return body.encode()
-    if body is None or isinstance(body, bytes):
-        return body or b""
-    raise TypeError("only a body in memory can be signed")
