@@ -2,6 +2,7 @@
 
 import json
 import socket
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -160,7 +161,9 @@ def test_a_pair_that_was_refused_does_not_serve_any_more() -> None:
     assert access_key(agency) == "AK2"
 
 
-def test_a_refusal_is_not_asked_for_again_by_each_of_a_thousand_tasks() -> None:
+def test_a_refusal_is_not_asked_for_again_by_each_of_a_thousand_tasks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     metadata = Metadata()
     agency = metadata.agency()
     metadata.answer = Response(404, {}, b"")
@@ -168,7 +171,8 @@ def test_a_refusal_is_not_asked_for_again_by_each_of_a_thousand_tasks() -> None:
         with pytest.raises(AuthenticationError):
             agency.auth(None)
         metadata.answer = None
-    metadata.now += 11
+    later_s = time.monotonic() + 11
+    monkeypatch.setattr(time, "monotonic", lambda: later_s)
     assert access_key(agency) == "AK1"
 
 

@@ -10,7 +10,8 @@ from dlftask.api.projects import look_up_project
 from dlftask.api.responses import Response
 from dlftask.api.transport import Transport
 from dlftask.auth.credentials import Credentials
-from dlftask.auth.signing import AccessKey, AccessKeyAuth, TokenAuth
+from dlftask.auth.signing import AccessKeyAuth, TokenAuth
+from dlftask.auth.tokens import AccessKey
 from dlftask.errors import (
     AuthenticationError,
     ConfigurationError,

@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from requests import PreparedRequest, Request
 
-from dlftask.auth.signing import AccessKey, AccessKeyAuth, TokenAuth, canonical_request, signature
+from dlftask.auth.signing import AccessKeyAuth, TokenAuth, canonical_request, signature
+from dlftask.auth.tokens import AccessKey
 
 ACCESS, SECRET, SECURITY_TOKEN = "AKEXAMPLE", "skVerySecret/+=", "stTemporary=="
 NOW = 1_767_225_600.0  # 2026-01-01T00:00:00Z

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import requests
 
-from dlftask.auth.signing import AccessKey, AccessKeyAuth, TokenAuth, canonical_request, signature
+from dlftask.auth.signing import AccessKeyAuth, TokenAuth, canonical_request, signature
+from dlftask.auth.tokens import AccessKey
 from dlftask.simulator import Simulator
 
 PATH = "/v1/b384b9e9ab9b4ee8994c8633aabc9505/system-tasks/008aae2e675d3bcb01675d3e6b960004"

@@ -126,11 +126,9 @@ class Client:
     def warnings(self) -> tuple[str, ...]:
         """What a user should know of the settings and the credentials."""
         insecure = ("--insecure: the service's identity is not checked",)
-        return (
-            *self.settings.warnings,
-            *self._credentials.warnings,
-            *(insecure if self.settings.insecure else ()),
-        )
+        # The file of the profile may be the file of the credentials too.
+        files = dict.fromkeys((*self.settings.warnings, *self._credentials.warnings))
+        return (*files, *(insecure if self.settings.insecure else ()))
 
     @property
     def description(self) -> str:

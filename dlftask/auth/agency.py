@@ -9,24 +9,21 @@ import ipaddress
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from dlftask.api.endpoints import check_endpoint, is_loopback
 from dlftask.api.responses import Response, Send, refusal_or_error
-from dlftask.auth.tokens import checked, read_token, read_token_file
+from dlftask.auth.tokens import AccessKey, checked, read_token, read_token_file
 from dlftask.errors import AuthenticationError, ConfigurationError, DlftaskError, InvalidResponse
 from dlftask.task import read_json
-
-if TYPE_CHECKING:
-    from dlftask.auth.signing import AccessKey
 
 _METADATA_ENDPOINT = "http://169.254.169.254"
 _POD_URI = "HC_CONTAINER_CREDENTIALS_FULL_URI"
 _POD_TOKEN_FILE = "HC_CONTAINER_AUTHORIZATION_TOKEN_FILE"  # noqa: S105 - a variable's name
 _Read = TypeVar("_Read")
 
-Fetch = Callable[[], "tuple[AccessKey, float]"]
+Fetch = Callable[[], tuple[AccessKey, float]]
 """Gives the key pair and when it expires, in seconds since the epoch.
 
 Raises ``AuthenticationError``, ``ServiceUnavailable`` or ``InvalidResponse``.
@@ -43,7 +40,7 @@ def find_agency(send: Send, environ: Mapping[str, str]) -> Fetch:
     variable = "DLFTASK_METADATA_ENDPOINT"
     endpoint = _near(environ.get(variable) or _METADATA_ENDPOINT, variable)
 
-    def fetch() -> "tuple[AccessKey, float]":
+    def fetch() -> tuple[AccessKey, float]:
         headers = {"X-Metadata-Token-Ttl-Seconds": "21600"}
         response = _ask(send, "PUT", f"{endpoint}/meta-data/latest/api/token", headers)
         headers = {}
@@ -63,7 +60,7 @@ def _pod(send: Send, environ: Mapping[str, str]) -> Fetch:
         raise ConfigurationError(f"{_POD_URI} is set, but {_POD_TOKEN_FILE} is not")
     path = Path(token_file)
 
-    def fetch() -> "tuple[AccessKey, float]":
+    def fetch() -> tuple[AccessKey, float]:
         headers = {"Authorization": read_token_file(path), "Content-Type": "application/json"}
         return _read(_ask(send, "POST", url, headers, b"{}"), _read_key)
 
@@ -118,10 +115,8 @@ def _read(response: Response, read: Callable[[bytes], _Read]) -> _Read:
         ) from None
 
 
-def _read_key(body: bytes) -> "tuple[AccessKey, float]":
+def _read_key(body: bytes) -> tuple[AccessKey, float]:
     """The key pair and its end in seconds since the epoch: infinite where none is said."""
-    from dlftask.auth.signing import AccessKey
-
     answer = read_json(body)
     if not isinstance(answer, dict):
         raise ValueError("no credential")

@@ -13,23 +13,22 @@ The first source that holds a credential is taken, and in one source a token bef
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dlftask.api.responses import Send
-from dlftask.api.single_flight import SingleFlight
-from dlftask.auth.tokens import checked, read_token_file
+from dlftask.auth.tokens import AccessKey, checked, read_token_file
 from dlftask.errors import AuthenticationError, ConfigurationError, DlftaskError
 from dlftask.files import can_exist, expanded, is_regular, others_can_read, read_file
+from dlftask.options import SECRET_KEYS
 from dlftask.profiles import Profile, read_table
 
 if TYPE_CHECKING:
     from requests.auth import AuthBase
 
-    from dlftask.auth.signing import AccessKey
-
-    Secret = AccessKey | str
+Secret = AccessKey | str
 
 _SDK_FILE = "HUAWEICLOUD_SDK_CREDENTIALS_FILE"
 _LARGEST_SDK_FILE = 1024 * 1024
@@ -56,66 +55,64 @@ _HW = {
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A credential's labels, and a function that reads it now.
+    """A credential's labels, and the credential as it was found there.
 
-    ``read`` gives the secret and when it expires, in seconds since the epoch. ``reload`` gives the
-    source as it is now, and is ``None`` where it cannot be read again; ``file`` is what that reads.
-    ``lazy`` ones are read only once a credential is needed: they can take long. ``close`` ends a
-    reading.
+    ``secret`` is a function where getting it can take long: that gives the secret and when it
+    expires, in seconds since the epoch. ``reload`` gives the source as it is now, and is ``None``
+    where it cannot be read again; ``file`` is what that reads. ``close`` ends such a function.
     """
 
     name: str
     kind: str
-    read: "Callable[[], tuple[Secret, float]]" = field(repr=False)
+    secret: Secret | Callable[[], tuple[Secret, float]] = field(repr=False)
     file: Path | None = None
     reload: "Callable[[], Source | None] | None" = field(default=None, repr=False)
-    lazy: bool = False
     close: Callable[[], None] = lambda: None
+
+    def read(self) -> tuple[Secret, float]:
+        """The secret and when it expires."""
+        return self.secret() if callable(self.secret) else (self.secret, float("inf"))
 
 
 class Credentials:
     """The credential of one source, as it is now. May be used by many threads; one of them reads.
 
     One that expires is read again five minutes before (a short-lived one in the last quarter of
-    its life); where that fails, the old one serves to its end.
+    its life); where that fails, the old one serves to its end. A failure is shared by the threads
+    that waited for it, a refusal by all that come within ten seconds.
     """
 
-    def __init__(
-        self,
-        source: Source,
-        *,
-        warnings: tuple[str, ...] = (),
-        now: Callable[[], float] = time.time,
-    ) -> None:
+    def __init__(self, source: Source, *, now: Callable[[], float] = time.time) -> None:
         self.source = source.name
         self.kind = source.kind
-        self.warnings = warnings
         self.close = source.close
         self._source = source
         self._now = now
+        self._lock = threading.Lock()
         self._secret: Secret | None = None
         self._refused: Secret | None = None
         self._expires_s = self._refresh_s = 0.0
-        self._failure: AuthenticationError | None = None
-        self._failed_s = 0.0
-        self._current = SingleFlight(self._load, what=source.name, timeout_s=float("inf"))
-        self._lock = threading.Lock()
         self._auths: dict[str | None, AuthBase] = {}
-        self._auths_secret: Secret | None = None
+        self._failure: DlftaskError | None = None
+        self._failure_counts_until_s = 0.0
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a user should know of the file that holds the credential."""
+        warning = self._source.file and others_can_read(self._source.file)
+        return (warning,) if warning else ()
 
     def auth(self, project_id: str | None) -> "AuthBase":
         """What a request is sent with; the same object until the credentials change.
 
-        Raises ``ConfigurationError`` where a file is bad; ``AuthenticationError``,
-        ``ServiceUnavailable`` or ``InvalidResponse`` where a command or a metadata service failed.
+        Raises ``AuthenticationError``, ``ServiceUnavailable`` or ``InvalidResponse`` where a
+        command or a metadata service failed, ``ConfigurationError`` where a file is bad.
         """
         from dlftask.auth.signing import AccessKeyAuth, TokenAuth
 
-        secret = self._current()
+        asked_s = time.monotonic()
         with self._lock:
-            if secret is not self._auths_secret:
-                self._auths_secret = secret
-                self._auths = {}
+            secret = self._current(asked_s)
             if project_id not in self._auths:
                 self._auths[project_id] = (
                     TokenAuth(secret)
@@ -123,10 +120,6 @@ class Credentials:
                     else AccessKeyAuth(secret, project_id)
                 )
             return self._auths[project_id]
-
-    def load(self) -> None:
-        """Read the credential, unless it was read. Raises as ``auth`` does."""
-        self._current()
 
     def refresh(self, refused: "AuthBase") -> bool:
         """After a 401: whether to send the request again, with what ``auth`` gives then.
@@ -137,44 +130,40 @@ class Credentials:
         if self._source.reload is None:
             return False
         with self._lock:
-            if any(refused is auth for auth in self._auths.values()):
-                self._refused, self._secret = self._auths_secret, None
-                self._auths = {}
+            if refused in self._auths.values():
+                self._refused, self._secret, self._auths = self._secret, None, {}
         return True
 
-    def _load(self) -> "Secret":
+    def _current(self, asked_s: float) -> Secret:
         now_s = self._now()
-        current = self._secret  # a refusal may take it away at any moment
-        if current is not None and now_s < self._refresh_s:
-            return current
-        if self._failure is not None and 0 <= now_s - self._failed_s < _REFUSAL_COUNTS_S:
-            raise self._failure
+        if self._secret is not None and now_s < self._refresh_s:
+            return self._secret
+        if self._failure is not None and asked_s <= self._failure_counts_until_s:
+            raise self._failure.with_traceback(None)
         try:
             secret, self._expires_s = self._read()
         except DlftaskError as error:
-            if current is not None and now_s < self._expires_s:
+            if self._secret is not None and now_s < self._expires_s:
                 self._refresh_s = now_s + _RETRY_S
-                return current
-            if isinstance(error, AuthenticationError):
-                self._failure, self._failed_s = error, now_s
+                return self._secret
+            counts_s = _REFUSAL_COUNTS_S if isinstance(error, AuthenticationError) else 0.0
+            self._failure, self._failure_counts_until_s = error, time.monotonic() + counts_s
             raise
         left_s = self._expires_s - now_s
         self._refresh_s = self._expires_s - min(_REFRESH_BEFORE_S, left_s / 4)
-        self._secret, self._refused, self._failure = secret, None, None
+        self._secret, self._refused, self._failure, self._auths = secret, None, None, {}
         return secret
 
-    def _read(self) -> "tuple[Secret, float]":
+    def _read(self) -> tuple[Secret, float]:
         source, refused = self._source, self._refused
         if refused is None or source.reload is None or source.file is None:
             return source.read()
         for pause_s in (0.0, _MOMENT_S):
             time.sleep(pause_s)
-            try:
+            with suppress(ConfigurationError):
                 found = source.reload()
                 if found is not None and (reading := found.read())[0] != refused:
                     return reading
-            except ConfigurationError:
-                continue
         return refused, float("inf")
 
 
@@ -196,15 +185,8 @@ def find_credentials(
         return Credentials(_agency(send, environ))
     for place in _places(token_file, environ, profile, home):
         source = _source(place, method)
-        if source is None:
-            continue
-        # The profile's own warning was given when it was read.
-        warned = source.file is None or source.file == profile.path
-        warning = None if warned or source.file is None else others_can_read(source.file)
-        credentials = Credentials(source, warnings=(warning,) if warning else ())
-        if not source.lazy:
-            credentials.load()
-        return credentials
+        if source is not None:
+            return Credentials(source)
     what = {"token": "no token", "aksk": "no key pair"}.get(method, "no credentials")
     raise ConfigurationError(
         what,
@@ -249,15 +231,15 @@ def read_sdk_file(environ: Mapping[str, str], home: Path) -> Mapping[str, str]:
 class _Place:
     """Keys and values that count as one source.
 
-    ``names`` are what a user calls the keys; ``read`` gives the values as they are now, and is
-    ``None`` where those that were read stay.
+    ``names`` are what a user calls the keys, ``name`` is the file that holds them. ``reread`` gives
+    the values as they are now, and is ``None`` where those that were read stay.
     """
 
-    name: str
     names: Mapping[str, str]
     values: Mapping[str, object] = field(repr=False)
+    name: str = ""
     file: Path | None = None
-    read: Callable[[], Mapping[str, object]] | None = None
+    reread: Callable[[], Mapping[str, object]] | None = None
 
     def text(self, key: str) -> str | None:
         """A value, where the place has it. Raises ``ConfigurationError`` for one like no secret."""
@@ -271,29 +253,24 @@ def _places(
 ) -> Iterator[_Place]:
     """Each source, in the order of precedence."""
     if token_file is not None:
-        option = "--token-file"
-        yield _Place(option, {"token_file": option}, {"token_file": str(token_file)})
+        yield _Place({"token_file": "--token-file"}, {"token_file": str(token_file)})
     yield _variables(environ, _DLFTASK)
     if profile.path is not None:
         path, table = profile.path, profile.name
-        names = {
-            key: f"{key} in table {table!r} of {path}"
-            for key in ("token", "token_file", "token_command", "ak", "sk", "security_token")
-        }
-        reads = (lambda: read_table(path, table)) if is_regular(path) else None
-        yield _Place(f"profile {table!r} of {path}", names, profile.values, path, reads)
+        keys = (*SECRET_KEYS, "token_file", "token_command")
+        names = {key: f"{key} in table {table!r} of {path}" for key in keys}
+        reread = (lambda: read_table(path, table)) if is_regular(path) else None
+        yield _Place(names, profile.values, f"profile {table!r} of {path}", path, reread)
     yield _variables(environ, _SDK)
     yield _variables(environ, _HW)
     path = _sdk_file(environ, home)
-    names = {key: f"{key} in {path}" for key in ("ak", "sk", "security_token")}
+    names = {key: f"{key} in {path}" for key in _SDK}
     values = read_sdk_file(environ, home)
-    yield _Place(str(path), names, values, path, lambda: read_sdk_file(environ, home))
+    yield _Place(names, values, str(path), path, lambda: read_sdk_file(environ, home))
 
 
 def _variables(environ: Mapping[str, str], names: Mapping[str, str]) -> _Place:
-    values = {key: environ.get(name, "") for key, name in names.items()}
-    pair = f"{names['ak']} and {names['sk']}" if "ak" in names else ""
-    return _Place(pair, names, values)
+    return _Place(names, {key: environ.get(name, "") for key, name in names.items()})
 
 
 def _sdk_file(environ: Mapping[str, str], home: Path) -> Path:
@@ -305,37 +282,26 @@ def _source(place: _Place, method: str) -> Source | None:
     """The credential that a place holds of the kinds that ``method`` allows: a token first."""
 
     def reload() -> Source | None:
-        values = place.values if place.read is None else place.read()
+        values = place.values if place.reread is None else place.reread()
         return _source(replace(place, values=values), method)
 
-    again = None if place.read is None else reload
+    again = None if place.reread is None else reload
     if method != "aksk":
-        token = place.text("token")
-        if token:
-            name = place.name if place.file else place.names["token"]
-            return Source(name, "token", lambda: (token, float("inf")), place.file, again)
+        if token := place.text("token"):
+            return Source(place.name or place.names["token"], "token", token, place.file, again)
         if place.values.get("token_file"):
-            return _token_file(place, reload)
-        if place.values.get("token_command") is not None:
+            path = _expanded(str(place.values["token_file"]), place.names["token_file"])
+            name = f"token file {path}"
+            if is_regular(path):
+                return Source(name, "token", read_token_file(path), path, reload)
+            # What a pipe gave is gone: read it once, and when needed, for its writer may be slow.
+            return Source(name, "token", lambda: (read_token_file(path), float("inf")))
+        if "token_command" in place.values:
             return _token_command(place)
-    key = None if method == "token" else _key_pair(place)
-    if key is None:
-        return None
-    return Source(place.name, "key pair", lambda: (key, float("inf")), place.file, again)
-
-
-def _token_file(place: _Place, reload: Callable[[], Source | None]) -> Source:
-    path = _expanded(str(place.values["token_file"]), place.names["token_file"])
-    # What a pipe gave is gone: it is read once, and when needed, for its writer may take long.
-    regular = is_regular(path)
-    return Source(
-        f"token file {path}",
-        "token",
-        lambda: (read_token_file(path), float("inf")),
-        path,
-        reload if regular else None,
-        lazy=not regular,
-    )
+    if method != "token" and (key := _key_pair(place)):
+        name = place.name or f"{place.names['ak']} and {place.names['sk']}"
+        return Source(name, "key pair", key, place.file, again)
+    return None
 
 
 def _token_command(place: _Place) -> Source:
@@ -346,14 +312,11 @@ def _token_command(place: _Place) -> Source:
 
     name = f"token_command of {place.name}"
     command = TokenCommand(words, name)
-    source = Source(
-        name,
-        "token",
-        lambda: (command.run(), float("inf")),
-        reload=lambda: source,
-        lazy=True,
-        close=command.close,
-    )
+
+    def run() -> tuple[str, float]:
+        return command.run(), float("inf")
+
+    source = Source(name, "token", run, reload=lambda: source, close=command.close)
     return source
 
 
@@ -361,11 +324,11 @@ def _agency(send: Send, environ: Mapping[str, str]) -> Source:
     from dlftask.auth.agency import find_agency
 
     fetch = find_agency(send, environ)
-    source = Source("the machine's agency", "key pair", fetch, reload=lambda: source, lazy=True)
+    source = Source("the machine's agency", "key pair", fetch, reload=lambda: source)
     return source
 
 
-def _key_pair(place: _Place) -> "AccessKey | None":
+def _key_pair(place: _Place) -> AccessKey | None:
     access_key, secret_key = place.text("ak"), place.text("sk")
     if access_key is None and secret_key is None:
         return None
@@ -375,8 +338,6 @@ def _key_pair(place: _Place) -> "AccessKey | None":
             f"half a key pair: {place.names[there]} is set, but {place.names[missing]} is not",
             hint=f"set {place.names[missing]}, or remove {place.names[there]}",
         )
-    from dlftask.auth.signing import AccessKey
-
     return AccessKey(access_key, secret_key, place.text("security_token"))
 
 

@@ -9,11 +9,12 @@ import hashlib
 import hmac
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from requests import PreparedRequest
 from requests.auth import AuthBase
+
+from dlftask.auth.tokens import AccessKey
 
 ALGORITHM = "SDK-HMAC-SHA256"
 _CONTENT_HASH = "x-sdk-content-sha256"
@@ -21,15 +22,6 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 _UNSIGNED = frozenset(
     {"accept", "accept-encoding", "authorization", "connection", "content-length", "user-agent"}
 )
-
-
-@dataclass(frozen=True, slots=True)
-class AccessKey:
-    """A key pair; a temporary one has a security token too."""
-
-    access_key: str = field(repr=False)
-    secret_key: str = field(repr=False)
-    security_token: str | None = field(default=None, repr=False)
 
 
 class TokenAuth(AuthBase):

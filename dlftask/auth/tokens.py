@@ -1,11 +1,21 @@
-"""Tokens as text: from a file, and fit for a header."""
+"""Secrets as text: tokens, read from a file, and key pairs."""
 
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from dlftask.errors import ConfigurationError
 from dlftask.files import read_file
 
 LARGEST_TOKEN = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class AccessKey:
+    """A key pair; a temporary one has a security token too."""
+
+    access_key: str = field(repr=False)
+    secret_key: str = field(repr=False)
+    security_token: str | None = field(default=None, repr=False)
 
 
 def read_token_file(path: Path) -> str:
