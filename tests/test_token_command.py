@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from dlftask.auth import token_command
 from dlftask.auth.token_command import TokenCommand
 from dlftask.errors import AuthenticationError, ExitStatus
 from dlftask.simulator import Fault, Simulator
@@ -19,8 +20,8 @@ from tests.running import Running
 TASK = "008aae2e675d3bcb01675d3c66f20000"  # SUCCESSFUL
 
 
-def shell(script: str, *, limit_s: float = 30.0) -> TokenCommand:
-    return TokenCommand(["/bin/sh", "-c", script], "token_command", limit_s=limit_s)
+def shell(script: str) -> TokenCommand:
+    return TokenCommand(["/bin/sh", "-c", script], "token_command")
 
 
 def test_a_token_is_printed_by_a_program_without_a_shell(tmp_path: Path) -> None:
@@ -76,9 +77,12 @@ def gone(pid_file: Path) -> bool:
 
 
 @pytest.mark.parametrize("script", ["sleep 600", "exec >&-; sleep 600", "sleep 600 & echo t"])
-def test_one_that_takes_too_long_is_ended_with_its_children(tmp_path: Path, script: str) -> None:
+def test_one_that_takes_too_long_is_ended_with_its_children(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str
+) -> None:
+    monkeypatch.setattr(token_command, "LIMIT_S", 1.0)
     pid = tmp_path / "pid"
-    command = shell(f"sh -c 'echo $$ >{pid}; sleep 600' & {script}", limit_s=1)
+    command = shell(f"sh -c 'echo $$ >{pid}; sleep 600' & {script}")
     with pytest.raises(AuthenticationError, match="within 1s"):
         command.run()
     assert gone(pid)

@@ -20,10 +20,9 @@ class TokenCommand:
     together with its children.
     """
 
-    def __init__(self, command: Sequence[str], what: str, *, limit_s: float = LIMIT_S) -> None:
-        self._command = list(command)
+    def __init__(self, command: Sequence[str], what: str) -> None:
+        self._command = command
         self._what = f"{what}: {command[0]!r}"
-        self._limit_s = limit_s
         self._lock = Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._closed = False
@@ -32,19 +31,20 @@ class TokenCommand:
         """Run it and give the token.
 
         Raises ``AuthenticationError`` where it cannot be run, fails, prints no token or takes
-        longer than ``limit_s``.
+        longer than ``LIMIT_S``.
         """
-        until_s = time.monotonic() + self._limit_s
+        until_s = time.monotonic() + LIMIT_S
         with self._start() as process:
             try:
-                output = self._read(process, until_s)
+                pipe = process.stdout.fileno()  # type: ignore[union-attr]
+                output = read_descriptor(pipe, limit=LARGEST_TOKEN, until_s=until_s)
                 status = process.wait(max(0.0, until_s - time.monotonic()))
+            except ValueError as error:
+                raise self._failure(f"printed no token ({error})") from None
             except (TimeoutError, subprocess.TimeoutExpired):
-                raise self._failure(f"did not end within {self._limit_s:g}s") from None
+                raise self._failure(f"did not end within {LIMIT_S:g}s") from None
             finally:
                 kill_group(process)
-                with self._lock:
-                    self._process = None
         if status < 0:
             raise self._failure(f"was ended by signal {-status}")
         if status:
@@ -76,14 +76,6 @@ class TokenCommand:
                 reason = getattr(error, "strerror", None) or error
                 raise self._failure(f"cannot be run: {reason}") from None
             return self._process
-
-    def _read(self, process: "subprocess.Popen[bytes]", until_s: float) -> bytes:
-        if process.stdout is None:
-            raise AssertionError("its standard output is a pipe")
-        try:
-            return read_descriptor(process.stdout.fileno(), limit=LARGEST_TOKEN, until_s=until_s)
-        except ValueError as error:
-            raise self._failure(f"printed no token ({error})") from None
 
     def _failure(self, happened: str) -> AuthenticationError:
         return AuthenticationError(
