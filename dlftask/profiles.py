@@ -7,7 +7,7 @@ from typing import Any
 
 from dlftask.errors import ConfigurationError, WaitTimeout
 from dlftask.files import can_exist, others_can_read, read_file
-from dlftask.options import SECRET_KEYS
+from dlftask.options import PROFILE_KEYS, SECRET_KEYS
 
 _LARGEST_FILE = 1024 * 1024
 
@@ -23,69 +23,75 @@ class Profile:
 
 
 def read_profile(
-    path: Path,
-    name: str,
-    *,
-    keys: Mapping[str, type | tuple[type, ...]],
-    path_named: bool,
-    name_named: bool,
-    until_s: float | None = None,
+    path: Path, name: str | None, *, path_named: bool, until_s: float | None = None
 ) -> Profile:
-    """Read a table; ``keys`` are what it may hold, with the types of TOML that each may have.
+    """Read a table, ``default`` where no ``name`` was given.
 
     No file and no table are an empty profile, unless the user named them. Raises
     ``ConfigurationError`` that names the file, and the table and key where one is wrong, and
     ``WaitTimeout`` where a pipe is not read to its end by ``until_s`` (``time.monotonic``).
     """
-    profile = f" for profile {name!r}" if name_named else ""
-    tables, warnings = _read_file(
-        path, named=path_named or name_named, profile=profile, until_s=until_s
-    )
-    if name not in tables:
-        if name_named:
-            known = [key for key, value in tables.items() if isinstance(value, dict)]
-            raise ConfigurationError(
-                f"{path}: no table {name!r}{_nearest(name, known)}",
-                hint=f"its tables: {', '.join(map(repr, known))}" if known else "it has no tables",
-            )
-        _check_stray_keys(path, tables)
-        return Profile(path, name, {}, warnings)
-    table = tables[name]
+    missing = f"no such configuration file{f' for profile {name!r}' if name else ''}"
+    tables = _read_tables(path, missing if path_named or name else None, until_s)
+    warning = others_can_read(path) if _holds_secret(tables) else None
+    table = tables.get(name or "default")
+    if table is None and name:
+        known = [key for key, value in tables.items() if isinstance(value, dict)]
+        raise ConfigurationError(
+            f"{path}: no table {name!r}{_nearest(name, known)}",
+            hint=f"its tables: {', '.join(map(repr, known))}" if known else "it has no tables",
+        )
+    name = name or "default"
+    if table is None:
+        # Without a chosen table, a key above all tables is one that its user believes to count.
+        for key, value in tables.items():
+            if not isinstance(value, dict):
+                raise ConfigurationError(
+                    f"{path}: key {key!r} is in no table", hint="put [default] above it"
+                )
+        table = {}
     if not isinstance(table, dict):
         raise ConfigurationError(f"{path}: {name!r} is not a table", hint=f"begin it with [{name}]")
     for key, value in table.items():
-        _check(f"table {name!r} of {path}", key, value, keys)
-    return Profile(path, name, table, warnings)
+        _check(f"table {name!r} of {path}", key, value)
+    return Profile(path, name, table, (warning,) if warning else ())
 
 
 def read_table(path: Path, name: str) -> Mapping[str, object]:
     """Read a table again, unchecked, for fresh credentials. Raises ``ConfigurationError``."""
-    table = _read_file(path, named=True)[0].get(name)
+    table = _read_tables(path, "no such configuration file").get(name)
     return table if isinstance(table, dict) else {}
 
 
-def _read_file(
-    path: Path, *, named: bool, profile: str = "", until_s: float | None = None
-) -> tuple[dict[str, Any], tuple[str, ...]]:
+def read_text(path: Path, what: str, missing: str | None, until_s: float | None = None) -> str:
+    """Read a text file of the user's; ``what`` is its name in errors.
+
+    One that is not there is empty where ``missing`` is ``None``, else an error that says that.
+    Raises ``ConfigurationError``, and ``WaitTimeout`` at ``until_s``.
+    """
     try:
-        data = read_file(path, limit=_LARGEST_FILE, until_s=until_s)
+        # A byte order mark is what editors on Windows leave behind.
+        return read_file(path, limit=_LARGEST_FILE, until_s=until_s).decode("utf-8-sig")
     except TimeoutError:
-        raise WaitTimeout(f"{path}: not read to its end before --timeout ran out") from None
-    except (FileNotFoundError, NotADirectoryError):
-        if named:
-            raise ConfigurationError(f"{path}: no such configuration file{profile}") from None
-        return {}, ()
+        raise WaitTimeout(f"{what}: not read to its end before --timeout ran out") from None
+    except UnicodeDecodeError:
+        reason = "not a text in UTF-8"
     except (OSError, ValueError) as error:
-        if not named and not can_exist(path):
-            return {}, ()
-        raise ConfigurationError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
+        absent = isinstance(error, FileNotFoundError | NotADirectoryError)
+        if missing is None and (absent or not can_exist(path)):
+            return ""
+        reason = missing if missing and absent else getattr(error, "strerror", None) or str(error)
+    raise ConfigurationError(f"{what}: {reason}")
+
+
+def _read_tables(path: Path, missing: str | None, until_s: float | None = None) -> dict[str, Any]:
+    text = read_text(path, str(path), missing, until_s)
+    if not text:
+        return {}
     import tomllib
 
     try:
-        # A byte order mark and \r\n are what editors on Windows leave behind.
-        tables = tomllib.loads(data.decode("utf-8-sig"))
-    except UnicodeDecodeError:
-        raise ConfigurationError(f"{path}: not a text in UTF-8") from None
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         # Its message can hold a piece of the file: of it, only the place is repeated.
         place = str(error).rpartition("(")[2].rstrip(")")
@@ -93,8 +99,6 @@ def _read_file(
         raise ConfigurationError(f"{path}: not valid TOML{where}") from None
     except (RecursionError, ValueError):  # nested too deeply; a number of thousands of digits
         raise ConfigurationError(f"{path}: not valid TOML that can be read") from None
-    warning = others_can_read(path) if _holds_secret(tables) else None
-    return tables, (warning,) if warning else ()
 
 
 def _holds_secret(tables: Mapping[str, Any]) -> bool:
@@ -106,25 +110,12 @@ def _holds_secret(tables: Mapping[str, Any]) -> bool:
     )
 
 
-def _check_stray_keys(path: Path, tables: Mapping[str, Any]) -> None:
-    """Without a chosen table, a key above all tables is one that its user believes to count."""
-    for key, value in tables.items():
-        if not isinstance(value, dict):
-            raise ConfigurationError(
-                f"{path}: key {key!r} is in no table", hint="put [default] above it"
-            )
-
-
-def _check(
-    where: str, key: str, value: object, keys: Mapping[str, type | tuple[type, ...]]
-) -> None:
-    if key not in keys:
-        raise ConfigurationError(f"unknown key {key!r} in {where}{_nearest(key, keys)}")
-    kind = keys[key]
-    accepted = kind if isinstance(kind, tuple) else (kind,)
+def _check(where: str, key: str, value: object) -> None:
+    if key not in PROFILE_KEYS:
+        raise ConfigurationError(f"unknown key {key!r} in {where}{_nearest(key, PROFILE_KEYS)}")
     # By the exact type: a bool is an int to Python, but not to TOML.
-    if type(value) not in accepted:
-        kinds = " or ".join(_KINDS.get(one, one.__name__) for one in accepted)
+    if type(value) not in PROFILE_KEYS[key]:
+        kinds = " or ".join(_KINDS[kind] for kind in PROFILE_KEYS[key])
         found = _KINDS.get(type(value), "a date or time")
         raise ConfigurationError(f"key {key!r} in {where} is {found}, not {kinds}")
 

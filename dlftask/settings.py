@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from dlftask.errors import ConfigurationError
 from dlftask.files import config_folder, expanded, find_home
-from dlftask.options import OPTIONS, PROFILE_KEYS, Option, ReportTarget, option_name
+from dlftask.options import OPTIONS, Option, ReportTarget, option_name
 from dlftask.profiles import Profile, read_profile
 
 __all__ = ["ReportTarget", "Settings", "load_settings"]
@@ -149,19 +149,12 @@ def _find_profile(
     named: object, environ: Mapping[str, str], home: Path, until_s: float | None
 ) -> Profile:
     config = environ.get("DLFTASK_CONFIG")
-    name = str(named) if named is not None else environ.get("DLFTASK_PROFILE")
+    name = environ.get("DLFTASK_PROFILE") if named is None else str(named)
     try:
         path = expanded(config) if config else config_folder(environ, home) / "dlftask/config.toml"
     except ValueError as error:
         raise ConfigurationError(f"DLFTASK_CONFIG: {error}") from None
-    return read_profile(
-        path,
-        name or "default",
-        keys=PROFILE_KEYS,
-        path_named=bool(config),
-        name_named=name is not None and name != "",
-        until_s=until_s,
-    )
+    return read_profile(path, name or None, path_named=bool(config), until_s=until_s)
 
 
 def _places(

@@ -24,7 +24,6 @@ from dlftask.api.responses import Response, error_for
 from dlftask.durations import parse_duration
 from dlftask.errors import ConfigurationError, DlftaskError
 from dlftask.messages import write_error
-from dlftask.options import PROFILE_KEYS
 from dlftask.output.data import render_json, render_jsonl
 from dlftask.output.junit import render_junit
 from dlftask.output.log import ChangeLines
@@ -193,7 +192,7 @@ def read_ids(body: bytes) -> None:
 def read_config(body: bytes, path: Path) -> None:
     path.write_bytes(body)
     try:
-        read_profile(path, "default", keys=PROFILE_KEYS, path_named=True, name_named=False)
+        read_profile(path, None, path_named=True)
     except ConfigurationError as error:
         check_clean(escape_controls(str(error)))
 

@@ -39,7 +39,6 @@ PRECEDENCE: list[tuple[str, dict[str, Any], str]] = [
 ]
 TOKENS = [row for row in PRECEDENCE if row[2].startswith("t-")]
 KEYS = [row for row in PRECEDENCE if not row[2].startswith("t-")]
-PROFILE_KEYS = dict.fromkeys(("token", "token_file", "ak", "sk", "security_token"), str)
 
 
 def no_send(*args: Any, **kwargs: Any) -> Response:
@@ -84,9 +83,7 @@ class Machine:
         return private(self.config, f"[default]\n{lines}")
 
     def profile(self) -> Profile:
-        return read_profile(
-            self.write_table(), "default", keys=PROFILE_KEYS, path_named=True, name_named=False
-        )
+        return read_profile(self.write_table(), None, path_named=True)
 
     def find(self, method: str = "auto") -> Credentials:
         return find_credentials(

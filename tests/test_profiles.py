@@ -8,14 +8,6 @@ import pytest
 from dlftask.errors import ConfigurationError
 from dlftask.profiles import Profile, read_profile
 
-KEYS: dict[str, type | tuple[type, ...]] = {
-    "region": str,
-    "timeout": (str, int, float),
-    "strict": bool,
-    "concurrency": int,
-    "token": str,
-}
-
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
@@ -25,7 +17,7 @@ def file(tmp_path: Path) -> Path:
 def read(
     file: Path, name: str = "default", *, path_named: bool = False, name_named: bool = False
 ) -> Profile:
-    return read_profile(file, name, keys=KEYS, path_named=path_named, name_named=name_named)
+    return read_profile(file, name if name_named else None, path_named=path_named)
 
 
 def written(file: Path, text: str | bytes, mode: int = 0o600) -> Path:

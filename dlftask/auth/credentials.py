@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING
 from dlftask.api.responses import Send
 from dlftask.auth.tokens import AccessKey, checked, read_token_file
 from dlftask.errors import AuthenticationError, ConfigurationError, DlftaskError
-from dlftask.files import can_exist, expanded, is_regular, others_can_read, read_file
+from dlftask.files import expanded, is_regular, others_can_read
 from dlftask.options import SECRET_KEYS
-from dlftask.profiles import Profile, read_table
+from dlftask.profiles import Profile, read_table, read_text
 
 if TYPE_CHECKING:
     from requests.auth import AuthBase
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 Secret = AccessKey | str
 
 _SDK_FILE = "HUAWEICLOUD_SDK_CREDENTIALS_FILE"
-_LARGEST_SDK_FILE = 1024 * 1024
 _REFRESH_BEFORE_S = 300.0
 _RETRY_S = 30.0
 _REFUSAL_COUNTS_S = 10.0
@@ -200,21 +199,13 @@ def read_sdk_file(environ: Mapping[str, str], home: Path) -> Mapping[str, str]:
 
     Raises ``ConfigurationError`` for a file that is not valid, or was named but is not there.
     """
-    path = _sdk_file(environ, home)
-    named = bool(environ.get(_SDK_FILE))
-    try:
-        if not is_regular(path):
-            raise ConfigurationError(f"{path}: not a regular file")
-        text = read_file(path, limit=_LARGEST_SDK_FILE).decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise ConfigurationError(f"{path}: not a text in UTF-8") from None
-    except (OSError, ValueError) as error:
-        missing = isinstance(error, FileNotFoundError | NotADirectoryError)
-        if not named and (missing or not can_exist(path)):
-            return {}
-        prefix = f"{_SDK_FILE}: " if named else ""
-        reason = getattr(error, "strerror", None) or error
-        raise ConfigurationError(f"{prefix}{path}: {reason}") from None
+    path, named = _sdk_file(environ, home), environ.get(_SDK_FILE)
+    if not is_regular(path):
+        raise ConfigurationError(f"{path}: not a regular file")
+    what = f"{_SDK_FILE}: {path}" if named else str(path)
+    text = read_text(path, what, "No such file or directory" if named else None)
+    if not text:
+        return {}
     import configparser
 
     parser = configparser.ConfigParser(interpolation=None)
