@@ -23,6 +23,7 @@ from dlftask.errors import (
     ServiceUnavailable,
 )
 from dlftask.profiles import Profile
+from dlftask.settings import Settings
 from dlftask.simulator import Simulator
 from tests.servers import Server, answer, sending
 
@@ -37,14 +38,9 @@ def transport() -> Iterator[Transport]:
 
 
 def find(transport: Transport, environ: dict[str, str], home: Path) -> Credentials:
-    return find_credentials(
-        method="agency",
-        token_file=None,
-        environ=environ,
-        profile=Profile(None, "default", {}, ()),
-        home=home,
-        send=transport.send,
-    )
+    profile = Profile(None, "default", {})
+    settings = Settings(profile, environ, home, {}, auth="agency")
+    return find_credentials(settings, transport.send)
 
 
 def let_in(transport: Transport, simulator: Simulator, credentials: Credentials) -> bool:

@@ -19,7 +19,7 @@ from dlftask.auth.credentials import Credentials, Source, find_credentials, read
 from dlftask.auth.tokens import read_token_file
 from dlftask.errors import ConfigurationError
 from dlftask.profiles import Profile, read_profile
-from dlftask.settings import load_settings
+from dlftask.settings import Settings, load_settings
 from dlftask.simulator import Simulator
 from tests.cli import run_dlftask
 from tests.running import Running
@@ -86,14 +86,10 @@ class Machine:
         return read_profile(self.write_table(), None, path_named=True)
 
     def find(self, method: str = "auto") -> Credentials:
-        return find_credentials(
-            method=method,
-            token_file=self.option,
-            environ=self.environ,
-            profile=self.profile(),
-            home=self.folder,
-            send=no_send,
+        settings = Settings(
+            self.profile(), self.environ, self.folder, {}, auth=method, token_file=self.option
         )
+        return find_credentials(settings, no_send)
 
 
 @pytest.fixture
@@ -352,9 +348,7 @@ def test_a_pipe_is_read_once_and_not_before_its_token_is_needed(tmp_path: Path) 
 def test_a_configuration_that_is_a_pipe_is_not_read_again(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "config.toml")
     profile = Profile(tmp_path / "config.toml", "default", {"token": "t"}, ())
-    credentials = find_credentials(
-        method="auto", token_file=None, environ={}, profile=profile, home=tmp_path, send=no_send
-    )
+    credentials = find_credentials(Settings(profile, {}, tmp_path, {}), no_send)
     assert not credentials.refresh(credentials.auth(None))
 
 
@@ -386,16 +380,10 @@ def test_a_token_command_comes_after_a_token_and_before_a_key_pair(machine: Mach
     values: dict[str, object] = {"token_command": ["echo", "t-command"], "ak": "a", "sk": "s"}
 
     def find(method: str) -> str:
-        return sent(
-            find_credentials(
-                method=method,
-                token_file=None,
-                environ={"HW_AUTH_TOKEN": "t-hw"},
-                profile=Profile(machine.config, "default", values, ()),
-                home=machine.folder,
-                send=no_send,
-            )
-        )
+        profile = Profile(machine.config, "default", values)
+        environ = {"HW_AUTH_TOKEN": "t-hw"}
+        settings = Settings(profile, environ, machine.folder, {}, auth=method)
+        return sent(find_credentials(settings, no_send))
 
     assert (find("auto"), find("token"), find("aksk")) == ("t-command", "t-command", "a")
     values["token_file"] = str(private(machine.folder / "file", "t-file"))
@@ -423,14 +411,7 @@ def test_a_home_folder_that_cannot_be_entered_holds_nothing(tmp_path: Path) -> N
     with locked_out(home):
         assert read_sdk_file({}, home) == {}
         found = load_settings({"region": "x"}, environ={"DLFTASK_TOKEN": "t"}, home=home)
-        credentials = find_credentials(
-            method="auto",
-            token_file=None,
-            environ=found.environ,
-            profile=found.profile,
-            home=home,
-            send=no_send,
-        )
+        credentials = find_credentials(found, no_send)
         with pytest.raises(ConfigurationError, match="Permission denied"):
             read_sdk_file({"HUAWEICLOUD_SDK_CREDENTIALS_FILE": str(home / "x")}, home)
     assert sent(credentials) == "t"

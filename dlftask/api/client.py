@@ -277,14 +277,7 @@ def _load_settings(options: Mapping[str, object]) -> Settings:
 def _find_credentials(settings: Settings, send: Send) -> Credentials:
     """The credentials of the settings; without any, a missing region is named at once too."""
     try:
-        return find_credentials(
-            method=settings.auth,
-            token_file=settings.token_file,
-            environ=settings.environ,
-            profile=settings.profile,
-            home=settings.home,
-            send=send,
-        )
+        return find_credentials(settings, send)
     except ConfigurationError as error:
         if settings.region is None and settings.endpoint is None:
             hint = f"{_NAME_REGION}; {error.hint}" if error.hint else _NAME_REGION

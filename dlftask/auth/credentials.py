@@ -23,10 +23,12 @@ from dlftask.auth.tokens import AccessKey, checked, read_token_file
 from dlftask.errors import AuthenticationError, ConfigurationError, DlftaskError
 from dlftask.files import expanded, is_regular, others_can_read
 from dlftask.options import SECRET_KEYS
-from dlftask.profiles import Profile, read_table, read_text
+from dlftask.profiles import read_table, read_text
 
 if TYPE_CHECKING:
     from requests.auth import AuthBase
+
+    from dlftask.settings import Settings
 
 Secret = AccessKey | str
 
@@ -166,27 +168,22 @@ class Credentials:
         return refused, float("inf")
 
 
-def find_credentials(
-    *,
-    method: str,
-    token_file: Path | None,
-    environ: Mapping[str, str],
-    profile: Profile,
-    home: Path,
-    send: Send,
-) -> Credentials:
-    """The credentials of the first source that holds some of the kind that ``method`` allows.
+def find_credentials(settings: "Settings", send: Send) -> Credentials:
+    """The credentials of the first source that holds some of the kind that ``auth`` allows.
 
-    ``method`` is ``auto``, ``token``, ``aksk`` or ``agency``; an empty variable is unset. Raises
-    ``ConfigurationError`` where nothing is found, a pair is half, or a file is bad.
+    An empty variable is unset. Raises ``ConfigurationError`` where nothing is found, a pair is
+    half, or a file is bad.
     """
-    if method == "agency":
-        return Credentials(_agency(send, environ))
-    for place in _places(token_file, environ, profile, home):
-        source = _source(place, method)
-        if source is not None:
+    if settings.auth == "agency":
+        from dlftask.auth.agency import find_agency
+
+        fetch = find_agency(send, settings.environ)
+        agency = Source("the machine's agency", "key pair", fetch, reload=lambda: agency)
+        return Credentials(agency)
+    for place in _places(settings):
+        if source := _source(place, settings.auth):
             return Credentials(source)
-    what = {"token": "no token", "aksk": "no key pair"}.get(method, "no credentials")
+    what = {"token": "no token", "aksk": "no key pair"}.get(settings.auth, "no credentials")
     raise ConfigurationError(
         what,
         hint="set DLFTASK_TOKEN, --token-file, or HUAWEICLOUD_SDK_AK and HUAWEICLOUD_SDK_SK; "
@@ -239,12 +236,11 @@ class _Place:
         return checked(text, self.names[key]) if text else None
 
 
-def _places(
-    token_file: Path | None, environ: Mapping[str, str], profile: Profile, home: Path
-) -> Iterator[_Place]:
+def _places(settings: "Settings") -> Iterator[_Place]:
     """Each source, in the order of precedence."""
-    if token_file is not None:
-        yield _Place({"token_file": "--token-file"}, {"token_file": str(token_file)})
+    environ, home, profile = settings.environ, settings.home, settings.profile
+    if settings.token_file is not None:
+        yield _Place({"token_file": "--token-file"}, {"token_file": str(settings.token_file)})
     yield _variables(environ, _DLFTASK)
     if profile.path is not None:
         path, table = profile.path, profile.name
@@ -308,14 +304,6 @@ def _token_command(place: _Place) -> Source:
         return command.run(), float("inf")
 
     source = Source(name, "token", run, reload=lambda: source, close=command.close)
-    return source
-
-
-def _agency(send: Send, environ: Mapping[str, str]) -> Source:
-    from dlftask.auth.agency import find_agency
-
-    fetch = find_agency(send, environ)
-    source = Source("the machine's agency", "key pair", fetch, reload=lambda: source)
     return source
 
 
