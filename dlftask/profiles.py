@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from dlftask.errors import ConfigurationError, WaitTimeout
-from dlftask.files import can_exist, others_can_read, read_file
+from dlftask.files import can_exist, expanded, others_can_read, read_file
 from dlftask.options import PROFILE_KEYS, SECRET_KEYS
 
 _LARGEST_FILE = 1024 * 1024
@@ -61,6 +61,14 @@ def read_table(path: Path, name: str) -> Mapping[str, object]:
     """Read a table again, unchecked, for fresh credentials. Raises ``ConfigurationError``."""
     table = _read_tables(path, "no such configuration file").get(name)
     return table if isinstance(table, dict) else {}
+
+
+def expanded_path(text: str, what: str) -> Path:
+    """A path with ``~`` for a home. Raises ``ConfigurationError`` that names ``what``."""
+    try:
+        return expanded(text)
+    except ValueError as error:
+        raise ConfigurationError(f"{what}: {error}") from None
 
 
 def read_text(path: Path, what: str, missing: str | None, until_s: float | None = None) -> str:

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dlftask.errors import ConfigurationError
-from dlftask.files import config_folder, expanded, find_home
+from dlftask.files import config_folder, find_home
 from dlftask.options import OPTIONS, Option, ReportTarget, option_name
-from dlftask.profiles import Profile, read_profile
+from dlftask.profiles import Profile, expanded_path, read_profile
 
 __all__ = ["ReportTarget", "Settings", "load_settings"]
 
@@ -150,10 +150,9 @@ def _find_profile(
 ) -> Profile:
     config = environ.get("DLFTASK_CONFIG")
     name = environ.get("DLFTASK_PROFILE") if named is None else str(named)
-    try:
-        path = expanded(config) if config else config_folder(environ, home) / "dlftask/config.toml"
-    except ValueError as error:
-        raise ConfigurationError(f"DLFTASK_CONFIG: {error}") from None
+    path = config_folder(environ, home) / "dlftask" / "config.toml"
+    if config:
+        path = expanded_path(config, "DLFTASK_CONFIG")
     return read_profile(path, name or None, path_named=bool(config), until_s=until_s)
 
 

@@ -516,9 +516,9 @@ def test_a_file_with_a_secret_that_others_can_read_is_warned_of_once(
 def test_of_many_threads_refused_at_once_one_reads_again() -> None:
     reads: list[int] = []
 
-    def read() -> tuple[str, float]:
+    def read() -> str:
         reads.append(1)
-        return f"t{len(reads)}", float("inf")
+        return f"t{len(reads)}"
 
     source = Source("x", "token", read, reload=lambda: source)
     credentials = Credentials(source)

@@ -23,24 +23,19 @@ _POD_URI = "HC_CONTAINER_CREDENTIALS_FULL_URI"
 _POD_TOKEN_FILE = "HC_CONTAINER_AUTHORIZATION_TOKEN_FILE"  # noqa: S105 - a variable's name
 _Read = TypeVar("_Read")
 
-Fetch = Callable[[], tuple[AccessKey, float]]
-"""Gives the key pair and when it expires, in seconds since the epoch.
 
-Raises ``AuthenticationError``, ``ServiceUnavailable`` or ``InvalidResponse``.
-"""
+def find_agency(send: Send, environ: Mapping[str, str]) -> Callable[[], AccessKey]:
+    """A function that fetches the machine's or the pod's key pair.
 
-
-def find_agency(send: Send, environ: Mapping[str, str]) -> Fetch:
-    """How to fetch the machine's or the pod's key pair.
-
-    Raises ``ConfigurationError`` for a bad address.
+    Raises ``ConfigurationError`` for a bad address; the function ``AuthenticationError``,
+    ``ServiceUnavailable`` or ``InvalidResponse``.
     """
     if environ.get(_POD_URI):
         return _pod(send, environ)
     variable = "DLFTASK_METADATA_ENDPOINT"
     endpoint = _near(environ.get(variable) or _METADATA_ENDPOINT, variable)
 
-    def fetch() -> tuple[AccessKey, float]:
+    def fetch() -> AccessKey:
         headers = {"X-Metadata-Token-Ttl-Seconds": "21600"}
         response = _ask(send, "PUT", f"{endpoint}/meta-data/latest/api/token", headers)
         headers = {}
@@ -54,13 +49,13 @@ def find_agency(send: Send, environ: Mapping[str, str]) -> Fetch:
     return fetch
 
 
-def _pod(send: Send, environ: Mapping[str, str]) -> Fetch:
+def _pod(send: Send, environ: Mapping[str, str]) -> Callable[[], AccessKey]:
     url, token_file = _near(environ[_POD_URI], _POD_URI), environ.get(_POD_TOKEN_FILE)
     if not token_file:
         raise ConfigurationError(f"{_POD_URI} is set, but {_POD_TOKEN_FILE} is not")
     path = Path(token_file)
 
-    def fetch() -> tuple[AccessKey, float]:
+    def fetch() -> AccessKey:
         headers = {"Authorization": read_token_file(path), "Content-Type": "application/json"}
         return _read(_ask(send, "POST", url, headers, b"{}"), _read_key)
 
@@ -115,21 +110,20 @@ def _read(response: Response, read: Callable[[bytes], _Read]) -> _Read:
         ) from None
 
 
-def _read_key(body: bytes) -> tuple[AccessKey, float]:
-    """The key pair and its end in seconds since the epoch: infinite where none is said."""
-    answer = read_json(body)
-    if not isinstance(answer, dict):
-        raise ValueError("no credential")
-    found = answer.get("credential") or answer.get("credentials") or answer
+def _read_key(body: bytes) -> AccessKey:
+    found = read_json(body)
+    for name in ("credential", "credentials"):
+        if isinstance(found, dict) and isinstance(found.get(name), dict):
+            found = found[name]
     if not isinstance(found, dict):
         raise ValueError("no credential")
-    key = AccessKey(
+    end = found.get("expires_at", found.get("expiration"))
+    return AccessKey(
         _value(found, "access", "accessKeyId"),
         _value(found, "secret", "secretAccessKey"),
         _value(found, "securitytoken", "securityToken"),
+        float("inf") if end is None else _seconds(end),
     )
-    end = found.get("expires_at", found.get("expiration"))
-    return key, float("inf") if end is None else _seconds(end)
 
 
 def _value(found: Mapping[str, Any], *names: str) -> str:
@@ -145,5 +139,5 @@ def _seconds(moment: object) -> float:
     try:
         parsed = datetime.fromisoformat(str(moment))
         return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
-    except (ValueError, OverflowError):
+    except ValueError:
         raise ValueError("its end is not a date") from None

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING
 from dlftask.api.responses import Send
 from dlftask.auth.tokens import AccessKey, checked, read_token_file
 from dlftask.errors import AuthenticationError, ConfigurationError, DlftaskError
-from dlftask.files import expanded, is_regular, others_can_read
+from dlftask.files import is_regular, others_can_read
 from dlftask.options import SECRET_KEYS
-from dlftask.profiles import read_table, read_text
+from dlftask.profiles import expanded_path, read_table, read_text
 
 if TYPE_CHECKING:
     from requests.auth import AuthBase
@@ -58,21 +58,21 @@ _HW = {
 class Source:
     """A credential's labels, and the credential as it was found there.
 
-    ``secret`` is a function where getting it can take long: that gives the secret and when it
-    expires, in seconds since the epoch. ``reload`` gives the source as it is now, and is ``None``
-    where it cannot be read again; ``file`` is what that reads. ``close`` ends such a function.
+    ``secret`` is a function where getting it can take long; ``close`` ends that. ``reload`` gives
+    the source as it is now, and is ``None`` where it cannot be read again; ``file`` is what that
+    reads.
     """
 
     name: str
     kind: str
-    secret: Secret | Callable[[], tuple[Secret, float]] = field(repr=False)
+    secret: Secret | Callable[[], Secret] = field(repr=False)
     file: Path | None = None
     reload: "Callable[[], Source | None] | None" = field(default=None, repr=False)
     close: Callable[[], None] = lambda: None
 
-    def read(self) -> tuple[Secret, float]:
-        """The secret and when it expires."""
-        return self.secret() if callable(self.secret) else (self.secret, float("inf"))
+    def read(self) -> Secret:
+        """The secret itself."""
+        return self.secret() if callable(self.secret) else self.secret
 
 
 class Credentials:
@@ -142,7 +142,7 @@ class Credentials:
         if self._failure is not None and asked_s <= self._failure_counts_until_s:
             raise self._failure.with_traceback(None)
         try:
-            secret, self._expires_s = self._read()
+            secret = self._read()
         except DlftaskError as error:
             if self._secret is not None and now_s < self._expires_s:
                 self._refresh_s = now_s + _RETRY_S
@@ -150,12 +150,13 @@ class Credentials:
             counts_s = _REFUSAL_COUNTS_S if isinstance(error, AuthenticationError) else 0.0
             self._failure, self._failure_counts_until_s = error, time.monotonic() + counts_s
             raise
+        self._expires_s = float("inf") if isinstance(secret, str) else secret.expires_s
         left_s = self._expires_s - now_s
         self._refresh_s = self._expires_s - min(_REFRESH_BEFORE_S, left_s / 4)
         self._secret, self._refused, self._failure, self._auths = secret, None, None, {}
         return secret
 
-    def _read(self) -> tuple[Secret, float]:
+    def _read(self) -> Secret:
         source, refused = self._source, self._refused
         if refused is None or source.reload is None or source.file is None:
             return source.read()
@@ -163,9 +164,9 @@ class Credentials:
             time.sleep(pause_s)
             with suppress(ConfigurationError):
                 found = source.reload()
-                if found is not None and (reading := found.read())[0] != refused:
-                    return reading
-        return refused, float("inf")
+                if found is not None and (secret := found.read()) != refused:
+                    return secret
+        return refused
 
 
 def find_credentials(settings: "Settings", send: Send) -> Credentials:
@@ -262,7 +263,7 @@ def _variables(environ: Mapping[str, str], names: Mapping[str, str]) -> _Place:
 
 def _sdk_file(environ: Mapping[str, str], home: Path) -> Path:
     named = environ.get(_SDK_FILE)
-    return _expanded(named, _SDK_FILE) if named else home / ".huaweicloud" / "credentials"
+    return expanded_path(named, _SDK_FILE) if named else home / ".huaweicloud" / "credentials"
 
 
 def _source(place: _Place, method: str) -> Source | None:
@@ -277,12 +278,12 @@ def _source(place: _Place, method: str) -> Source | None:
         if token := place.text("token"):
             return Source(place.name or place.names["token"], "token", token, place.file, again)
         if place.values.get("token_file"):
-            path = _expanded(str(place.values["token_file"]), place.names["token_file"])
+            path = expanded_path(str(place.values["token_file"]), place.names["token_file"])
             name = f"token file {path}"
             if is_regular(path):
                 return Source(name, "token", read_token_file(path), path, reload)
             # What a pipe gave is gone: read it once, and when needed, for its writer may be slow.
-            return Source(name, "token", lambda: (read_token_file(path), float("inf")))
+            return Source(name, "token", lambda: read_token_file(path))
         if "token_command" in place.values:
             return _token_command(place)
     if method != "token" and (key := _key_pair(place)):
@@ -299,11 +300,7 @@ def _token_command(place: _Place) -> Source:
 
     name = f"token_command of {place.name}"
     command = TokenCommand(words, name)
-
-    def run() -> tuple[str, float]:
-        return command.run(), float("inf")
-
-    source = Source(name, "token", run, reload=lambda: source, close=command.close)
+    source = Source(name, "token", command.run, reload=lambda: source, close=command.close)
     return source
 
 
@@ -318,10 +315,3 @@ def _key_pair(place: _Place) -> AccessKey | None:
             hint=f"set {place.names[missing]}, or remove {place.names[there]}",
         )
     return AccessKey(access_key, secret_key, place.text("security_token"))
-
-
-def _expanded(text: str, what: str) -> Path:
-    try:
-        return expanded(text)
-    except ValueError as error:
-        raise ConfigurationError(f"{what}: {error}") from None

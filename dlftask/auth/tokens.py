@@ -11,11 +11,12 @@ LARGEST_TOKEN = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class AccessKey:
-    """A key pair; a temporary one has a security token too."""
+    """A key pair; a temporary one has a security token, and an end in seconds since the epoch."""
 
     access_key: str = field(repr=False)
     secret_key: str = field(repr=False)
     security_token: str | None = field(default=None, repr=False)
+    expires_s: float = float("inf")
 
 
 def read_token_file(path: Path) -> str:
