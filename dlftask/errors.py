@@ -41,13 +41,16 @@ class ExitStatus(IntEnum):
 
 
 class ErrorDetails(TypedDict, total=False):
-    """What the service said of an error, and what to do next."""
+    """The fields of an error that need not be given."""
 
     code: str | None
     service_message: str | None
     http_status: int | None
     request_id: str | None
     hint: str | None
+    retryable: bool
+    transient: bool
+    retry_after_s: float | None
 
 
 class DlftaskError(Exception):
@@ -59,19 +62,22 @@ class DlftaskError(Exception):
     """
 
     exit_status: ExitStatus
+    code: str | None = None
+    service_message: str | None = None
+    http_status: int | None = None
+    request_id: str | None = None
+    hint: str | None = None
     retryable = False
     """Whether a first request that failed so is worth a retry."""
     transient = False
     """Whether a wait goes on after it, as an outage."""
+    retry_after_s: float | None = None
+    """The service's ``Retry-After`` in seconds."""
 
     def __init__(self, message: str, **details: Unpack[ErrorDetails]) -> None:
         super().__init__(message)
         self.message = message
-        self.code = details.get("code")
-        self.service_message = details.get("service_message")
-        self.http_status = details.get("http_status")
-        self.request_id = details.get("request_id")
-        self.hint = details.get("hint")
+        vars(self).update(details)
 
     def with_context(self, prefix: str | None = None, *, hint: str | None = None) -> Self:
         """The same error with its message as ``prefix: message``, and perhaps another hint."""
@@ -125,24 +131,12 @@ class AuthenticationError(DlftaskError):
 class ServiceUnavailable(DlftaskError):
     """Not reached, or failed: name resolution, connection, TLS, timeout, 408, 429, 5xx.
 
-    ``retry_after_s`` is the service's ``Retry-After`` in seconds; ``retryable`` is false for what a
-    retry cannot mend (a certificate that is not trusted).
+    ``retryable`` is false for what a retry cannot mend (a certificate that is not trusted).
     """
 
     exit_status = ExitStatus.UNAVAILABLE
+    retryable = True
     transient = True
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        retry_after_s: float | None = None,
-        retryable: bool = True,
-        **details: Unpack[ErrorDetails],
-    ) -> None:
-        super().__init__(message, **details)
-        self.retry_after_s = retry_after_s
-        self.retryable = retryable
 
 
 class InvalidResponse(DlftaskError):
@@ -152,12 +146,7 @@ class InvalidResponse(DlftaskError):
     """
 
     exit_status = ExitStatus.INVALID
-
-    def __init__(
-        self, message: str, *, transient: bool = True, **details: Unpack[ErrorDetails]
-    ) -> None:
-        super().__init__(message, **details)
-        self.transient = transient
+    transient = True
 
 
 class OutputFailed(DlftaskError):

@@ -102,15 +102,16 @@ def error_for(response: Response, who: str, *, source: str | None = None) -> Dlf
         )
     if status in (408, 429) or status >= 500:
         happened = "is throttling requests" if status == 429 else "failed"
-        retry_after_s = _retry_after(response)
-        return ServiceUnavailable(f"{who} {happened}", retry_after_s=retry_after_s, **details)
+        details["retry_after_s"] = _retry_after(response)
+        return ServiceUnavailable(f"{who} {happened}", **details)
     if status in (301, 302, 303, 307, 308):
         details["hint"] = "check --endpoint and --region: redirects are never followed"
         target = response.header("Location")
         to = f" to {target}" if target else ""
         return InvalidResponse(f"{who} answered with a redirect{to}", **details)
     if status >= 400:
-        return InvalidResponse(f"{who} refused the request", transient=False, **details)
+        details["transient"] = False
+        return InvalidResponse(f"{who} refused the request", **details)
     return InvalidResponse(f"{who} gave an invalid response", **details)
 
 
