@@ -15,7 +15,6 @@ from dlftask.options import (
     GROUPS,
     OPTIONS,
     OUTPUTS,
-    BadValueError,
     Option,
     nearest,
     one_of,
@@ -207,8 +206,8 @@ def _print_completion(shell: str | None) -> None:
 
     try:
         name = _SHELLS[one_of(tuple(_SHELLS))(shell)]
-    except BadValueError as error:
-        raise ConfigurationError(f"--show-completion: {error}", hint=error.hint) from None
+    except ConfigurationError as error:
+        raise error.with_context("--show-completion") from None
     package = Path(__file__).parent
     # The wheel holds the scripts; beside a checkout's package is their own folder.
     folders = (package / "completions", package.parent / "completions")

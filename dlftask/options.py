@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from dlftask.api.endpoints import REGIONS
 from dlftask.durations import check_seconds, parse_duration
+from dlftask.errors import ConfigurationError
 from dlftask.files import expanded
 from dlftask.output.formats import FORMATS
 
@@ -31,14 +32,6 @@ _SWITCH = {
 _DURATION_TYPES = (str, int, float)
 
 
-class BadValueError(ValueError):
-    """A value that an option does not take, with a hint where another one is near."""
-
-    def __init__(self, message: str, *, hint: str | None) -> None:
-        super().__init__(message)
-        self.hint = hint
-
-
 class ReportTarget(NamedTuple):
     """A report to write: ``--report FORMAT:PATH``."""
 
@@ -55,50 +48,38 @@ def nearest(word: str, known: "Mapping[str, object] | tuple[str, ...] | list[str
     return folded[found[0]] if found else None
 
 
-def _read_text(value: object) -> str:
-    return str(value)
-
-
-def _read_path(value: object) -> Path:
-    return expanded(str(value))
-
-
-def _read_identifier(value: object) -> str:
-    text = str(value)
+def _read_identifier(text: str) -> str:
     if not re.fullmatch("[A-Za-z0-9_-]{1,128}", text):
         raise ValueError(f"{text!r} is not 1 to 128 of A-Z a-z 0-9 _ -")
     return text
 
 
-def _read_header(value: object) -> str:
-    text = str(value)
+def _read_header(text: str) -> str:
     if text != text.strip(" \t") or re.search("[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]", text):
         raise ValueError(f"{text!r} cannot be sent in a header")
     return text
 
 
-def one_of(words: tuple[str, ...]) -> Callable[[object], str]:
-    """Read one of some words. Raises ``BadValueError``."""
+def one_of(words: tuple[str, ...]) -> Callable[[str], str]:
+    """Read one of some words. Raises ``ConfigurationError``, with a hint where one is near."""
 
-    def read(value: object) -> str:
+    def read(value: str) -> str:
         if value not in words:
-            near = nearest(str(value), words)
-            raise BadValueError(
+            near = nearest(value, words)
+            raise ConfigurationError(
                 f"{value!r} must be one of {', '.join(words)}",
                 hint=f"did you mean {near}?" if near else None,
             )
-        return str(value)
+        return value
 
     return read
 
 
-def _read_duration(value: object) -> float:
-    if isinstance(value, int | float):
-        return check_seconds(value)
-    return parse_duration(str(value))
+def _read_duration(value: str | float) -> float:
+    return parse_duration(value) if isinstance(value, str) else check_seconds(value)
 
 
-def _or_none(word: str, read: Callable[[object], Any]) -> Callable[[object], Any]:
+def _or_none(word: str, read: Callable[[Any], Any]) -> Callable[[object], Any]:
     """Read a value for which ``word`` stands for none."""
 
     def read_or_none(value: object) -> Any:
@@ -126,23 +107,21 @@ def _read_number(value: object) -> int:
     return int(text)
 
 
-def _read_reports(values: object) -> tuple[ReportTarget, ...]:
+def _read_reports(values: list[str]) -> tuple[ReportTarget, ...]:
     from os.path import realpath
 
-    targets: list[ReportTarget] = []
-    for value in values if isinstance(values, list | tuple) else [values]:
-        name, colon, path = str(value).partition(":")
-        if not (name and colon and path):
+    targets: dict[str, ReportTarget] = {}
+    for value in values:
+        name, _, path = value.partition(":")
+        if not (name and path):
             raise ValueError(f"{value!r} is not FORMAT:PATH, such as junit:report.xml")
         one_of(OUTPUTS)(name)
         if path == "-":
             raise ValueError(f"{value!r}: a report needs a file; standard output is for --output")
-        targets.append(ReportTarget(name, expanded(path)))
-    paths = [realpath(target.path) for target in targets]
-    for index, path in enumerate(paths):
-        if path in paths[:index]:
-            raise ValueError(f"{str(targets[index].path)!r} is named twice")
-    return tuple(targets)
+        target = ReportTarget(name, expanded(path))
+        if targets.setdefault(realpath(target.path), target) is not target:
+            raise ValueError(f"{str(target.path)!r} is named twice")
+    return tuple(targets.values())
 
 
 class Option(NamedTuple):
@@ -151,7 +130,7 @@ class Option(NamedTuple):
     key: str
     group: str
     help: str
-    read: Callable[[object], Any] = _read_switch
+    read: Callable[[Any], Any] = _read_switch
     metavar: str = ""
     """Empty for a switch."""
     short: str = ""
@@ -232,7 +211,7 @@ _TABLE = (
            "auto; plain: one line per change; none: nothing before the result.", one_of(PROGRESS),
            "HOW", variable="DLFTASK_PROGRESS", more_variables="ACCESSIBLE", default="auto",
            types=(str,), words=PROGRESS),
-    Option("query", _OUTPUT, "Select from the JSON; implies -o json.", _read_text, "JMESPATH",
+    Option("query", _OUTPUT, "Select from the JSON; implies -o json.", str, "JMESPATH",
            types=(str,)),
     Option("compact", _OUTPUT, "Hide SUCCESSFUL subtasks and show their count.",
            variable="DLFTASK_COMPACT"),
@@ -242,13 +221,13 @@ _TABLE = (
     Option("utc", _OUTPUT, "Show times in UTC.", variable="DLFTASK_UTC"),
     Option("debug", _OUTPUT, "Trace requests on standard error, secrets masked.",
            variable="DLFTASK_DEBUG"),
-    Option("region", _SERVICE, "Region, which selects the endpoint.", _read_text, "NAME",
+    Option("region", _SERVICE, "Region, which selects the endpoint.", str, "NAME",
            short="-r", variable="DLFTASK_REGION", cloud=("HW_REGION_NAME",), types=(str,),
            words=REGIONS, names_service=True),
-    Option("endpoint", _SERVICE, "URL of the service.", _read_text, "URL",
+    Option("endpoint", _SERVICE, "URL of the service.", str, "URL",
            variable="DLFTASK_ENDPOINT", default="from the region", types=(str,),
            names_service=True),
-    Option("iam_endpoint", _SERVICE, "URL of IAM, which looks up project IDs.", _read_text, "URL",
+    Option("iam_endpoint", _SERVICE, "URL of IAM, which looks up project IDs.", str, "URL",
            variable="DLFTASK_IAM_ENDPOINT", cloud=("HUAWEICLOUD_SDK_IAM_ENDPOINT",),
            in_sdk_file=True, default="from the region", types=(str,), names_service=True),
     Option("connect_timeout", _SERVICE, "Time limit for connecting.", _read_duration, "DURATION",
@@ -262,12 +241,12 @@ _TABLE = (
     Option("rate", _SERVICE, "Maximum number of requests per second, or none.",
            _or_none("none", _read_number), "N", variable="DLFTASK_RATE", default="20",
            types=(int, str), words=("none",)),
-    Option("ca_bundle", _SERVICE, "File of CA certificates.", _read_path, "PATH",
+    Option("ca_bundle", _SERVICE, "File of CA certificates.", expanded, "PATH",
            variable="DLFTASK_CA_BUNDLE", more_variables="REQUESTS_CA_BUNDLE",
            cloud=("REQUESTS_CA_BUNDLE",), default="the system's or certifi's", types=(str,),
            names_service=True),
     Option("insecure", _SERVICE, "Accept any certificate, and plain http beyond loopback."),
-    Option("profile", _CREDENTIALS, "Table of dlftask/config.toml.", _read_text, "NAME",
+    Option("profile", _CREDENTIALS, "Table of dlftask/config.toml.", str, "NAME",
            variable="DLFTASK_PROFILE", default="default", types=(), names_service=True),
     Option("auth", _CREDENTIALS, f"Kind of credentials: {', '.join(AUTH_METHODS)}.",
            one_of(AUTH_METHODS), "METHOD", variable="DLFTASK_AUTH", default="auto", types=(str,),
@@ -275,7 +254,7 @@ _TABLE = (
     Option("token_file", _CREDENTIALS,
            "File that holds an IAM token, read again when the token is refused. DLFTASK_TOKEN can "
            "hold the token itself.",
-           _read_path, "PATH", variable="DLFTASK_TOKEN_FILE", types=(str,), names_service=True,
+           expanded, "PATH", variable="DLFTASK_TOKEN_FILE", types=(str,), names_service=True,
            read_elsewhere=True),
 )
 # fmt: on

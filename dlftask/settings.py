@@ -137,9 +137,10 @@ def _read(
         for origin, raw in _places(option, sources, use_sdk_file=use_sdk_file):
             try:
                 values[option.field or key] = option.read(raw)
+            except ConfigurationError as error:
+                raise error.with_context(origin) from None
             except ValueError as error:
-                hint = getattr(error, "hint", None)
-                raise ConfigurationError(f"{origin}: {error}", hint=hint) from None
+                raise ConfigurationError(f"{origin}: {error}") from None
             origins[key] = origin
             break
     return values, origins

@@ -5,14 +5,13 @@ or of a wrong type is ``None``; ``raw`` has it as it came.
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple, NoReturn
 
 MAX_NESTING = 64
 """Levels of nesting in an answer. A task has three; the JSON library's own limit is a crash."""
-_CONTAINERS = (dict, list)
 _MOST_DIGITS = 4000
 """Digits of an integer; Python refuses to read a few more."""
 
@@ -200,23 +199,17 @@ def _integer(text: str) -> int | str:
 
 
 def _check_nesting(value: object) -> None:
-    level = [value]
-    for _ in range(MAX_NESTING):
+    level: list[Any] = [[value]]
+    for _ in range(MAX_NESTING + 1):
         level = [
             child
             for parent in level
-            for child in _children(parent)
-            if isinstance(child, _CONTAINERS)
+            for child in (parent.values() if isinstance(parent, dict) else parent)
+            if isinstance(child, dict | list)
         ]
         if not level:
             return
     raise ValueError("nested too deeply")
-
-
-def _children(parent: object) -> Iterable[object]:
-    if isinstance(parent, dict):
-        return parent.values()
-    return parent if isinstance(parent, list) else ()
 
 
 def _required(raw: Mapping[str, Any], key: str) -> str:
