@@ -5,7 +5,7 @@ completion scripts are checked against all follow from it.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +19,6 @@ OUTPUTS = tuple(FORMATS)
 COLORS = ("auto", "always", "never")
 PROGRESS = ("auto", "plain", "none")
 AUTH_METHODS = ("auto", "token", "aksk", "agency")
-MAX_NUMBER = 9999
 SECRET_KEYS = ("token", "ak", "sk", "security_token")
 """Keys of a profile that hold a secret: they have no option."""
 
@@ -39,12 +38,12 @@ class ReportTarget(NamedTuple):
     path: Path
 
 
-def nearest(word: str, known: "Mapping[str, object] | tuple[str, ...] | list[str]") -> str | None:
+def nearest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
     """The known word that a user may have meant; ``None`` where none is near."""
     from difflib import get_close_matches
 
     folded = {one.lower(): one for one in known}
-    found = get_close_matches(word.lower(), folded, n=1, cutoff=0.6)
+    found = get_close_matches(word.lower(), folded, n=1, cutoff=cutoff)
     return folded[found[0]] if found else None
 
 
@@ -102,8 +101,8 @@ def _read_switch(value: object) -> bool:
 
 def _read_number(value: object) -> int:
     text = str(value)
-    if not re.fullmatch("[0-9]{1,4}", text) or not 1 <= int(text) <= MAX_NUMBER:
-        raise ValueError(f"{text!r} is not a whole number from 1 to {MAX_NUMBER}")
+    if not re.fullmatch("[0-9]{1,4}", text) or int(text) == 0:
+        raise ValueError(f"{text!r} is not a whole number from 1 to 9999")
     return int(text)
 
 
@@ -151,7 +150,7 @@ class Option(NamedTuple):
     waits_only: bool = False
     names_service: bool = False
     read_elsewhere: bool = False
-    """Whether its variable and key are read as a source of credentials, each with its own rank."""
+    """Whether its variable is read elsewhere: by whoever finds the profile, or the credentials."""
     command: str = ""
     """The one command that shows it; empty for both."""
 
@@ -247,7 +246,8 @@ _TABLE = (
            names_service=True),
     Option("insecure", _SERVICE, "Accept any certificate, and plain http beyond loopback."),
     Option("profile", _CREDENTIALS, "Table of dlftask/config.toml.", str, "NAME",
-           variable="DLFTASK_PROFILE", default="default", types=(), names_service=True),
+           variable="DLFTASK_PROFILE", default="default", types=(), names_service=True,
+           read_elsewhere=True),
     Option("auth", _CREDENTIALS, f"Kind of credentials: {', '.join(AUTH_METHODS)}.",
            one_of(AUTH_METHODS), "METHOD", variable="DLFTASK_AUTH", default="auto", types=(str,),
            words=AUTH_METHODS, names_service=True),

@@ -7,7 +7,7 @@ from typing import Any
 
 from dlftask.errors import ConfigurationError, WaitTimeout
 from dlftask.files import can_exist, expanded, others_can_read, read_file
-from dlftask.options import PROFILE_KEYS, SECRET_KEYS
+from dlftask.options import PROFILE_KEYS, SECRET_KEYS, nearest
 
 _LARGEST_FILE = 1024 * 1024
 
@@ -110,12 +110,8 @@ def _read_tables(path: Path, missing: str | None, until_s: float | None = None) 
 
 
 def _holds_secret(tables: Mapping[str, Any]) -> bool:
-    return any(
-        key in SECRET_KEYS
-        for table in [tables, *tables.values()]
-        if isinstance(table, dict)
-        for key in table
-    )
+    tables_and_top = [tables, *(table for table in tables.values() if isinstance(table, dict))]
+    return any(not table.keys().isdisjoint(SECRET_KEYS) for table in tables_and_top)
 
 
 def _check(where: str, key: str, value: object) -> None:
@@ -139,11 +135,7 @@ _KINDS: Mapping[type, str] = {
 
 
 def _nearest(word: str, known: Iterable[str]) -> str:
-    from difflib import get_close_matches
-
-    word, known = word.lower().replace("-", "_"), list(known)
     for cutoff, text in ((0.6, ": did you mean {!r}?"), (0.0, "; the nearest known is {!r}")):
-        found = get_close_matches(word, known, n=1, cutoff=cutoff)
-        if found:
-            return text.format(found[0])
+        if near := nearest(word.replace("-", "_"), known, cutoff):
+            return text.format(near)
     return ""

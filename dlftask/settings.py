@@ -95,11 +95,10 @@ def load_settings(
     profile = Profile(None, "default", {})
     if not demo:
         # A time limit that only the profile sets cannot bound the reading of the profile.
-        early: dict[str, Any] = {}
+        limit_s = None
         if given.get("wait") or "timeout" in given:
             asked = _Sources({**given, "wait": True}, environ, profile, home)
-            early, _ = _read(asked, only=("wait", "timeout"))
-        limit_s = early.get("timeout_s")
+            limit_s = _read(asked, only=("wait", "timeout"))[0].get("timeout_s")
         until_s = None if began_s is None or limit_s is None else began_s + limit_s
         profile = _find_profile(named, environ, home, until_s)
     values, origins = _read(_Sources(given, environ, profile, home), demo=demo)
@@ -130,7 +129,7 @@ def _read(
             if key in sources.given:
                 raise ConfigurationError(f"{option.name} needs --wait", hint="add --wait")
             continue
-        if key in ("demo", "profile") or (demo and option.names_service):
+        if demo and option.names_service:
             continue
         # With a project ID IAM is not asked: what the file says of it may be broken.
         use_sdk_file = option.in_sdk_file and "project_id" not in values

@@ -114,13 +114,9 @@ class Credentials:
         asked_s = time.monotonic()
         with self._lock:
             secret = self._current(asked_s)
-            if project_id not in self._auths:
-                self._auths[project_id] = (
-                    TokenAuth(secret)
-                    if isinstance(secret, str)
-                    else AccessKeyAuth(secret, project_id)
-                )
-            return self._auths[project_id]
+            if isinstance(secret, str):
+                return self._auths.setdefault(project_id, TokenAuth(secret))
+            return self._auths.setdefault(project_id, AccessKeyAuth(secret, project_id))
 
     def refresh(self, refused: "AuthBase") -> bool:
         """After a 401: whether to send the request again, with what ``auth`` gives then.
