@@ -1,4 +1,4 @@
-"""Profiles: the tables of the configuration file."""
+"""The user's files: the configuration, whose tables are profiles, and the vendor SDK's."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from dlftask.errors import ConfigurationError, WaitTimeout
-from dlftask.files import can_exist, expanded, others_can_read, read_file
+from dlftask.files import can_exist, expanded, is_regular, others_can_read, read_file
 from dlftask.options import PROFILE_KEYS, SECRET_KEYS, nearest
 
 _LARGEST_FILE = 1024 * 1024
+_SDK_FILE = "HUAWEICLOUD_SDK_CREDENTIALS_FILE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,25 +32,23 @@ def read_profile(
     ``ConfigurationError`` that names the file, and the table and key where one is wrong, and
     ``WaitTimeout`` where a pipe is not read to its end by ``until_s`` (``time.monotonic``).
     """
-    missing = f"no such configuration file{f' for profile {name!r}' if name else ''}"
-    tables = _read_tables(path, missing if path_named or name else None, until_s)
+    name_named, name = bool(name), name or "default"
+    missing = "no such configuration file" + (f" for profile {name!r}" if name_named else "")
+    tables = _read_tables(path, missing if path_named or name_named else None, until_s)
     warning = others_can_read(path) if _holds_secret(tables) else None
-    table = tables.get(name or "default")
-    if table is None and name:
-        known = [key for key, value in tables.items() if isinstance(value, dict)]
+    known = [key for key, value in tables.items() if isinstance(value, dict)]
+    if name not in tables and name_named:
         raise ConfigurationError(
             f"{path}: no table {name!r}{_nearest(name, known)}",
             hint=f"its tables: {', '.join(map(repr, known))}" if known else "it has no tables",
         )
-    name = name or "default"
-    if table is None:
+    stray = next((key for key in tables if key not in known), None)
+    if name not in tables and stray is not None:
         # Without a chosen table, a key above all tables is one that its user believes to count.
-        for key, value in tables.items():
-            if not isinstance(value, dict):
-                raise ConfigurationError(
-                    f"{path}: key {key!r} is in no table", hint="put [default] above it"
-                )
-        table = {}
+        raise ConfigurationError(
+            f"{path}: key {stray!r} is in no table", hint="put [default] above it"
+        )
+    table = tables.get(name, {})
     if not isinstance(table, dict):
         raise ConfigurationError(f"{path}: {name!r} is not a table", hint=f"begin it with [{name}]")
     for key, value in table.items():
@@ -63,6 +62,36 @@ def read_table(path: Path, name: str) -> Mapping[str, object]:
     return table if isinstance(table, dict) else {}
 
 
+def sdk_file(environ: Mapping[str, str], home: Path) -> Path:
+    """Where the vendor SDK keeps credentials."""
+    named = environ.get(_SDK_FILE)
+    return expanded_path(named, _SDK_FILE) if named else home / ".huaweicloud" / "credentials"
+
+
+def read_sdk_file(environ: Mapping[str, str], home: Path) -> Mapping[str, str]:
+    """Section ``[basic]`` of the vendor SDK's credentials file; empty where there is none.
+
+    Raises ``ConfigurationError`` for a file that is not valid, or was named but is not there.
+    """
+    path, named = sdk_file(environ, home), environ.get(_SDK_FILE)
+    if not is_regular(path):
+        raise ConfigurationError(f"{path}: not a regular file")
+    what = f"{_SDK_FILE}: {path}" if named else str(path)
+    text = _read_text(path, what, "No such file or directory" if named else None)
+    if not text:
+        return {}
+    import configparser
+
+    parser = configparser.ConfigParser(interpolation=None)
+    try:
+        parser.read_string(text)
+    except configparser.Error:  # its message repeats the file's lines
+        raise ConfigurationError(f"{path}: not a valid INI file") from None
+    # The SDK reads the first where a program names it, the second by itself.
+    found = [name for name in ("basic", "basiccredentials") if parser.has_section(name)]
+    return dict(parser[found[0]]) if found else {}
+
+
 def expanded_path(text: str, what: str) -> Path:
     """A path with ``~`` for a home. Raises ``ConfigurationError`` that names ``what``."""
     try:
@@ -71,7 +100,7 @@ def expanded_path(text: str, what: str) -> Path:
         raise ConfigurationError(f"{what}: {error}") from None
 
 
-def read_text(path: Path, what: str, missing: str | None, until_s: float | None = None) -> str:
+def _read_text(path: Path, what: str, missing: str | None, until_s: float | None = None) -> str:
     """Read a text file of the user's; ``what`` is its name in errors.
 
     One that is not there is empty where ``missing`` is ``None``, else an error that says that.
@@ -93,7 +122,7 @@ def read_text(path: Path, what: str, missing: str | None, until_s: float | None 
 
 
 def _read_tables(path: Path, missing: str | None, until_s: float | None = None) -> dict[str, Any]:
-    text = read_text(path, str(path), missing, until_s)
+    text = _read_text(path, str(path), missing, until_s)
     if not text:
         return {}
     import tomllib

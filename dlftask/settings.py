@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from dlftask.errors import ConfigurationError
 from dlftask.files import config_folder, find_home
 from dlftask.options import OPTIONS, Option, ReportTarget, option_name
-from dlftask.profiles import Profile, expanded_path, read_profile
+from dlftask.profiles import Profile, expanded_path, read_profile, read_sdk_file
 
 __all__ = ["ReportTarget", "Settings", "load_settings"]
 
@@ -175,8 +175,6 @@ def _places(
         yield f"{profile.path}: table {profile.name!r}: key {key!r}", profile.values[key]
     yield from ((name, environ[name]) for name in option.cloud if environ.get(name))
     if use_sdk_file:
-        from dlftask.auth.credentials import read_sdk_file
-
         found = read_sdk_file(environ, sources.home)
         if found.get(key):
             yield f"the SDK's credentials file: {key}", found[key]

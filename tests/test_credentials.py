@@ -15,10 +15,10 @@ import pytest
 import requests
 
 from dlftask.api.responses import Response
-from dlftask.auth.credentials import Credentials, Source, find_credentials, read_sdk_file
+from dlftask.auth.credentials import Credentials, Source, find_credentials
 from dlftask.auth.tokens import read_token_file
 from dlftask.errors import ConfigurationError
-from dlftask.profiles import Profile, read_profile
+from dlftask.profiles import Profile, read_profile, read_sdk_file
 from dlftask.settings import Settings, load_settings
 from dlftask.simulator import Simulator
 from tests.cli import run_dlftask

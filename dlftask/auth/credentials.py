@@ -23,7 +23,7 @@ from dlftask.auth.tokens import AccessKey, checked, read_token_file
 from dlftask.errors import AuthenticationError, ConfigurationError, DlftaskError
 from dlftask.files import is_regular, others_can_read
 from dlftask.options import SECRET_KEYS
-from dlftask.profiles import expanded_path, read_table, read_text
+from dlftask.profiles import expanded_path, read_sdk_file, read_table, sdk_file
 
 if TYPE_CHECKING:
     from requests.auth import AuthBase
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 Secret = AccessKey | str
 
-_SDK_FILE = "HUAWEICLOUD_SDK_CREDENTIALS_FILE"
 _REFRESH_BEFORE_S = 300.0
 _RETRY_S = 30.0
 _REFUSAL_COUNTS_S = 10.0
@@ -188,30 +187,6 @@ def find_credentials(settings: "Settings", send: Send) -> Credentials:
     )
 
 
-def read_sdk_file(environ: Mapping[str, str], home: Path) -> Mapping[str, str]:
-    """Section ``[basic]`` of the vendor SDK's credentials file; empty where there is none.
-
-    Raises ``ConfigurationError`` for a file that is not valid, or was named but is not there.
-    """
-    path, named = _sdk_file(environ, home), environ.get(_SDK_FILE)
-    if not is_regular(path):
-        raise ConfigurationError(f"{path}: not a regular file")
-    what = f"{_SDK_FILE}: {path}" if named else str(path)
-    text = read_text(path, what, "No such file or directory" if named else None)
-    if not text:
-        return {}
-    import configparser
-
-    parser = configparser.ConfigParser(interpolation=None)
-    try:
-        parser.read_string(text)
-    except configparser.Error:  # its message repeats the file's lines
-        raise ConfigurationError(f"{path}: not a valid INI file") from None
-    # The SDK reads the first where a program names it, the second by itself.
-    found = [name for name in ("basic", "basiccredentials") if parser.has_section(name)]
-    return dict(parser[found[0]]) if found else {}
-
-
 @dataclass(frozen=True, slots=True)
 class _Place:
     """Keys and values that count as one source.
@@ -247,7 +222,7 @@ def _places(settings: "Settings") -> Iterator[_Place]:
         yield _Place(names, profile.values, f"profile {table!r} of {path}", path, reread)
     yield _variables(environ, _SDK)
     yield _variables(environ, _HW)
-    path = _sdk_file(environ, home)
+    path = sdk_file(environ, home)
     names = {key: f"{key} in {path}" for key in _SDK}
     values = read_sdk_file(environ, home)
     yield _Place(names, values, str(path), path, lambda: read_sdk_file(environ, home))
@@ -255,11 +230,6 @@ def _places(settings: "Settings") -> Iterator[_Place]:
 
 def _variables(environ: Mapping[str, str], names: Mapping[str, str]) -> _Place:
     return _Place(names, {key: environ.get(name, "") for key, name in names.items()})
-
-
-def _sdk_file(environ: Mapping[str, str], home: Path) -> Path:
-    named = environ.get(_SDK_FILE)
-    return expanded_path(named, _SDK_FILE) if named else home / ".huaweicloud" / "credentials"
 
 
 def _source(place: _Place, method: str) -> Source | None:
