@@ -264,6 +264,14 @@ def test_a_bad_sdk_file_is_told_without_its_content(machine: Machine, text: str)
     assert "geheim" not in str(caught.value)
 
 
+@pytest.mark.parametrize("key", ["token", "token_file", "token_command"])
+def test_what_the_sdk_does_not_read_in_its_file_counts_for_nothing(
+    machine: Machine, key: str
+) -> None:
+    machine.set({"ini": f"[basic]\nak = ini\nsk = s\n{key} = x\n"})
+    assert sent(machine.find()) == "ini"
+
+
 def rewrite_option(machine: Machine) -> None:
     private(machine.folder / "t-option", "fresh")
 

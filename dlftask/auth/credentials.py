@@ -204,7 +204,7 @@ class _Place:
     def text(self, key: str) -> str | None:
         """A value, where the place has it. Raises ``ConfigurationError`` for one like no secret."""
         value = self.values.get(key)
-        text = value.strip() if key in self.names and isinstance(value, str) else ""
+        text = value.strip() if isinstance(value, str) else ""
         return checked(text, self.names[key]) if text else None
 
 
@@ -223,9 +223,12 @@ def _places(settings: "Settings") -> Iterator[_Place]:
     yield _variables(environ, _SDK)
     yield _variables(environ, _HW)
     path = sdk_file(environ, home)
+
+    def read_pair() -> Mapping[str, str]:
+        return {key: text for key, text in read_sdk_file(environ, home).items() if key in _SDK}
+
     names = {key: f"{key} in {path}" for key in _SDK}
-    values = read_sdk_file(environ, home)
-    yield _Place(names, values, str(path), path, lambda: read_sdk_file(environ, home))
+    yield _Place(names, read_pair(), str(path), path, read_pair)
 
 
 def _variables(environ: Mapping[str, str], names: Mapping[str, str]) -> _Place:
