@@ -89,8 +89,6 @@ def load_settings(
     home = home or find_home(environ)
     demo = bool(given.pop("demo", False))
     ignored = [key for key in given if demo and OPTIONS[key].names_service]
-    for key in ignored:
-        del given[key]
     named = given.pop("profile", None)
     profile = Profile(None, "default", {})
     if not demo:
@@ -98,10 +96,10 @@ def load_settings(
         limit_s = None
         if given.get("wait") or "timeout" in given:
             asked = _Sources({**given, "wait": True}, environ, profile, home)
-            limit_s = _read(asked, only=("wait", "timeout"))[0].get("timeout_s")
+            limit_s = _read(asked, only=("wait", "timeout")).get("timeout_s")
         until_s = None if began_s is None or limit_s is None else began_s + limit_s
         profile = _find_profile(named, environ, home, until_s)
-    values, origins = _read(_Sources(given, environ, profile, home), demo=demo)
+    values = _read(_Sources(given, environ, profile, home), demo=demo)
     _settle_output(values, given)
     return Settings(
         **values,
@@ -109,7 +107,6 @@ def load_settings(
         profile=profile,
         environ=environ,
         home=home,
-        origins=origins,
         warnings=(
             *(f"{option_name(key)} is ignored: --demo has its own service" for key in ignored),
             *profile.warnings,
@@ -119,10 +116,9 @@ def load_settings(
 
 def _read(
     sources: _Sources, *, demo: bool = False, only: Collection[str] = OPTIONS
-) -> tuple[dict[str, Any], dict[str, str]]:
-    """The values by their names in ``Settings``, and where each was found by its key."""
-    values: dict[str, Any] = {}
-    origins: dict[str, str] = {}
+) -> dict[str, Any]:
+    """The fields of ``Settings`` that options have, and ``origins``."""
+    values: dict[str, Any] = {"origins": {}}
     for option in map(OPTIONS.__getitem__, only):
         key = option.key
         if option.waits_only and not values.get("wait"):
@@ -140,9 +136,9 @@ def _read(
                 raise error.with_context(origin) from None
             except ValueError as error:
                 raise ConfigurationError(f"{origin}: {error}") from None
-            origins[key] = origin
+            values["origins"][key] = origin
             break
-    return values, origins
+    return values
 
 
 def _find_profile(
