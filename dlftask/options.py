@@ -157,7 +157,7 @@ class Option(NamedTuple):
     @property
     def name(self) -> str:
         """As it is typed on a command line."""
-        return option_name(self.key)
+        return "--" + self.key.replace("_", "-")
 
     @property
     def full_help(self) -> str:
@@ -166,11 +166,6 @@ class Option(NamedTuple):
         env = f" [env: {variables}]" if variables else ""
         default = f" [default: {self.default}]" if self.default else ""
         return f"{self.help}{env}{default}"
-
-
-def option_name(key: str) -> str:
-    """A setting's key as it is typed on a command line."""
-    return "--" + key.replace("_", "-")
 
 
 # ``wait`` is first: it decides whether some of the others count.

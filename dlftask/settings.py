@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from dlftask.errors import ConfigurationError
 from dlftask.files import config_folder, find_home
-from dlftask.options import OPTIONS, Option, ReportTarget, option_name
+from dlftask.options import OPTIONS, Option, ReportTarget
 from dlftask.profiles import Profile, expanded_path, read_profile, read_sdk_file
 
 __all__ = ["ReportTarget", "Settings", "load_settings"]
@@ -108,7 +108,7 @@ def load_settings(
         environ=environ,
         home=home,
         warnings=(
-            *(f"{option_name(key)} is ignored: --demo has its own service" for key in ignored),
+            *(f"{OPTIONS[key].name} is ignored: --demo has its own service" for key in ignored),
             *profile.warnings,
         ),
     )
