@@ -22,7 +22,7 @@ from dlftask.api.responses import Send
 from dlftask.auth.tokens import AccessKey, checked, read_token_file
 from dlftask.errors import AuthenticationError, ConfigurationError, DlftaskError
 from dlftask.files import is_regular, others_can_read
-from dlftask.options import SECRET_KEYS
+from dlftask.options import PROFILE_KEYS
 from dlftask.profiles import expanded_path, read_sdk_file, read_table, sdk_file
 
 if TYPE_CHECKING:
@@ -216,8 +216,7 @@ def _places(settings: "Settings") -> Iterator[_Place]:
     yield _variables(environ, _DLFTASK)
     if profile.path is not None:
         path, table = profile.path, profile.name
-        keys = (*SECRET_KEYS, "token_file", "token_command")
-        names = {key: f"{key} in table {table!r} of {path}" for key in keys}
+        names = {key: f"{key} in table {table!r} of {path}" for key in PROFILE_KEYS}
         reread = (lambda: read_table(path, table)) if is_regular(path) else None
         yield _Place(names, profile.values, f"profile {table!r} of {path}", path, reread)
     yield _variables(environ, _SDK)
