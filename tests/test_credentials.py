@@ -17,7 +17,7 @@ import requests
 from dlftask.api.responses import Response
 from dlftask.auth.credentials import Credentials, Source, find_credentials
 from dlftask.auth.tokens import read_token_file
-from dlftask.errors import ConfigurationError
+from dlftask.errors import ConfigurationError, ServiceUnavailable
 from dlftask.profiles import Profile, read_profile, read_sdk_file
 from dlftask.settings import Settings, load_settings
 from dlftask.simulator import Simulator
@@ -541,6 +541,32 @@ def test_of_many_threads_refused_at_once_one_reads_again() -> None:
         told = [done.result() for done in [pool.submit(renew) for _ in range(8)]]
     assert told == [True] * 8
     assert sent(credentials) == "t2"
+    assert len(reads) == 2
+
+
+def test_threads_that_waited_for_a_reading_that_failed_share_the_failure() -> None:
+    asking: list[int] = []
+    reads: list[int] = []
+
+    def read() -> str:
+        reads.append(1)
+        while len(asking) < 8:
+            time.sleep(0.01)
+        time.sleep(0.3)
+        raise ServiceUnavailable("down")
+
+    credentials = Credentials(Source("x", "token", read))
+
+    def ask() -> None:
+        asking.append(1)
+        with pytest.raises(ServiceUnavailable, match="down"):
+            credentials.auth(None)
+
+    with ThreadPoolExecutor(8) as pool:
+        for done in [pool.submit(ask) for _ in range(8)]:
+            done.result()
+    assert len(reads) == 1
+    ask()
     assert len(reads) == 2
 
 
