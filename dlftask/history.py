@@ -4,6 +4,7 @@ import os
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from dlftask.files import is_regular, state_folder
@@ -22,21 +23,17 @@ def remember(task_ids: Sequence[str], *, environ: Mapping[str, str], home: Path)
         return
     recent = state_folder(environ, home) / "dlftask" / "recent"
     newest = list(reversed(task_ids[-KEPT:]))
-    try:
+    with suppress(OSError, ValueError):
         _write(recent, list(dict.fromkeys([*newest, *_read(recent)]))[:KEPT])
-    except (OSError, ValueError):
-        return
 
 
 def _read(recent: Path) -> list[str]:
     """The IDs in a regular file, of a large one those at its beginning; else none."""
-    try:
-        if not is_regular(recent):
-            return []
-        with recent.open("rb") as file:
-            data = file.read(_MOST_BYTES)
-    except (OSError, ValueError):
-        return []
+    data = b""
+    with suppress(OSError, ValueError):
+        if is_regular(recent):
+            with recent.open("rb") as file:
+                data = file.read(_MOST_BYTES)
     lines = data.decode("ascii", "replace").split()
     return [line for line in lines if re.fullmatch("[A-Za-z0-9_-]{1,128}", line)]
 
