@@ -14,8 +14,6 @@ from dlftask.files import config_folder, find_home
 from dlftask.options import OPTIONS, Option, ReportTarget
 from dlftask.profiles import Profile, expanded_path, read_profile, read_sdk_file
 
-__all__ = ["ReportTarget", "Settings", "load_settings"]
-
 
 # Defining a dataclass of so many fields takes a millisecond of every run, a tuple a sixth of it.
 class Settings(NamedTuple):

@@ -18,7 +18,8 @@ import pytest
 
 from dlftask.command import Command, run
 from dlftask.errors import ExitStatus, Interrupted, OutputFailed
-from dlftask.settings import ReportTarget, load_settings
+from dlftask.options import ReportTarget
+from dlftask.settings import load_settings
 from dlftask.simulator import Fault, Simulator
 from dlftask.streams import Streams
 from tests.terminal import Terminal
