@@ -4,9 +4,11 @@ import calendar
 import hmac
 import secrets
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from http.client import HTTPMessage
+
+from dlftask.simulator.responses import Request
 
 _ALGORITHM = "SDK-HMAC-SHA256"
 _LONGEST_SKEW_S = 15 * 60
@@ -15,15 +17,18 @@ _LONGEST_SKEW_S = 15 * 60
 class Refusal(Exception):
     """Why a request is refused, in the words that the gateway would use."""
 
+    def __str__(self) -> str:
+        return f"Incorrect IAM authentication information: {self.args[0]}"
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, repr=False)
 class Key:
     """A key pair that the service knows; a temporary one has a token and an end."""
 
-    access_key: str = field(repr=False)
-    secret_key: str = field(repr=False)
-    security_token: str | None = field(default=None, repr=False)
-    expires_s: float | None = None
+    access_key: str
+    secret_key: str
+    security_token: str | None = None
+    expires_s: float = float("inf")
 
 
 class Access:
@@ -64,90 +69,75 @@ class Access:
         """Whether the metadata service gave out this token and it is still valid."""
         return self._metadata_tokens.get(token, 0.0) > self._now()
 
-    def check(self, method: str, path: str, query: str, headers: HTTPMessage, body: bytes) -> None:
-        """Raise ``Refusal`` unless a request proves who sent it; ``path`` and ``query`` as sent."""
-        token = headers.get("X-Auth-Token")
+    def check(self, request: Request) -> None:
+        """Raise ``Refusal`` unless a request proves who sent it."""
+        token = request.headers.get("X-Auth-Token")
+        authorization = request.headers.get("Authorization")
         if token is not None:
             if not _same(token, self.token):
-                raise Refusal("Incorrect IAM authentication information: the token is invalid")
-            return
-        authorization = headers.get("Authorization")
-        if authorization is None:
-            raise Refusal("Incorrect IAM authentication information: x-auth-token not found")
-        self._check_signature(authorization, method, path, query, _folded(headers), body)
+                raise Refusal("the token is invalid")
+        elif authorization is not None:
+            self._check_signature(request, authorization)
+        else:
+            raise Refusal("x-auth-token not found")
 
-    def _check_signature(  # noqa: PLR0917 - the six parts of what is signed
-        self,
-        authorization: str,
-        method: str,
-        path: str,
-        query: str,
-        headers: Mapping[str, str],
-        body: bytes,
-    ) -> None:
+    def _check_signature(self, request: Request, authorization: str) -> None:
         # It brings requests with it, which no other part of the simulator needs.
         from dlftask.auth.signing import canonical_request, signature
 
         parts = _read_authorization(authorization)
+        headers = _folded(request.headers)
         key = self._key(parts["Access"], headers.get("x-security-token"))
-        signed = parts["SignedHeaders"].split(";")
-        self._check_date(headers.get("x-sdk-date", ""))
-        _check_signed_headers(signed, headers)
-        canonical = canonical_request(method, path, query, headers, signed, body)
-        expected = signature(canonical, headers["x-sdk-date"], key.secret_key)
-        if not _same(expected, parts["Signature"]):
-            raise Refusal("Incorrect IAM authentication information: verify aksk signature fail")
+        date, signed = headers.get("x-sdk-date", ""), parts["SignedHeaders"].split(";")
+        self._check_date(date)
+        # The vendor's SDKs differ in what they sign: only the date is always there.
+        if "x-sdk-date" not in signed:
+            raise Refusal("x-sdk-date is not signed")
+        for name in signed:
+            if name not in headers:
+                raise Refusal(f"{name} is signed but missing")
+        canonical = canonical_request(
+            request.method, request.path, request.query, headers, signed, request.body
+        )
+        if not _same(signature(canonical, date, key.secret_key), parts["Signature"]):
+            raise Refusal("verify aksk signature fail")
 
     def _key(self, access_key: str, security_token: str | None) -> Key:
         key = self._temporary.get(access_key)
         if _same(access_key, self.key.access_key):
             key = self.key
         if key is None:
-            raise Refusal("Incorrect IAM authentication information: the access key is not found")
+            raise Refusal("the access key is not found")
         if not _same(security_token or "", key.security_token or ""):
-            raise Refusal("Incorrect IAM authentication information: verify security token fail")
-        if key.expires_s is not None and key.expires_s <= self._now():
-            raise Refusal("Incorrect IAM authentication information: the access key has expired")
+            raise Refusal("verify security token fail")
+        if key.expires_s <= self._now():
+            raise Refusal("the access key has expired")
         return key
 
     def _check_date(self, date: str) -> None:
         try:
             signed_s = calendar.timegm(time.strptime(date, "%Y%m%dT%H%M%SZ"))
         except ValueError:
-            raise Refusal(
-                "Incorrect IAM authentication information: x-sdk-date is missing or is no date"
-            ) from None
+            raise Refusal("x-sdk-date is missing or is no date") from None
         if abs(signed_s - self._now()) > _LONGEST_SKEW_S:
-            raise Refusal("Incorrect IAM authentication information: the signature has expired")
+            raise Refusal("the signature has expired")
 
 
 def _read_authorization(authorization: str) -> dict[str, str]:
     algorithm, _, rest = authorization.strip().partition(" ")
     parts = dict(part.strip().partition("=")[::2] for part in rest.split(","))
     if algorithm != _ALGORITHM or not {"Access", "SignedHeaders", "Signature"} <= parts.keys():
-        raise Refusal(
-            "Incorrect IAM authentication information: the Authorization header is not "
-            f"'{_ALGORITHM} Access=…, SignedHeaders=…, Signature=…'"
-        )
+        wanted = f"{_ALGORITHM} Access=…, SignedHeaders=…, Signature=…"
+        raise Refusal(f"the Authorization header is not '{wanted}'")
     return parts
-
-
-def _check_signed_headers(signed: list[str], headers: Mapping[str, str]) -> None:
-    # The vendor's SDKs differ in what they sign: only the date is always there.
-    if "x-sdk-date" not in signed:
-        raise Refusal("Incorrect IAM authentication information: x-sdk-date is not signed")
-    for name in signed:
-        if name not in headers:
-            raise Refusal(f"Incorrect IAM authentication information: {name} is signed but missing")
 
 
 def _folded(headers: HTTPMessage) -> dict[str, str]:
     """Headers by their names in lower case; a repeated one has all its values: none can hide."""
     folded: dict[str, str] = {}
-    for name, value in headers.items():
-        text = value.encode("latin-1").decode("utf-8", "surrogateescape")
-        name = name.lower()  # noqa: PLW2901 - the same name, folded
-        folded[name] = f"{folded[name]},{text}" if name in folded else text
+    for name in headers:
+        values = ",".join(headers.get_all(name, []))
+        folded[name.lower()] = values.encode("latin-1").decode("utf-8", "surrogateescape")
     return folded
 
 

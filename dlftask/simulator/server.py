@@ -10,6 +10,7 @@ import secrets
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from threading import Event, Lock, Thread
 from typing import Self
 from urllib.parse import parse_qsl, unquote
@@ -254,7 +255,7 @@ class Simulator:
 
     def _refused(self, request: Request, project_id: str) -> Response | None:
         try:
-            self._check(request)
+            self.access.check(request)
         except Refusal as refusal:
             return gateway_error(401, str(refusal))
         claimed = request.headers.get("X-Project-Id", project_id)
@@ -271,11 +272,6 @@ class Simulator:
                 return True
             self._passed.append(moment)
             return False
-
-    def _check(self, request: Request) -> None:
-        self.access.check(
-            request.method, request.path, request.query, request.headers, request.body
-        )
 
     def _answer_task(self, task_id: str, workspace: str | None) -> Response:
         if workspace is None and task_id in DOCUMENTED:
@@ -303,7 +299,7 @@ class Simulator:
 
     def _answer_projects(self, request: Request) -> Response:
         try:
-            self._check(request)
+            self.access.check(request)
         except Refusal as refusal:
             return iam_error(401, "Unauthorized", str(refusal))
         asked = dict(parse_qsl(request.query)).get("name")
@@ -339,18 +335,14 @@ class Simulator:
 
     def _issue(self, whole: str, access: str, secret: str, token: str, end: str) -> Response:
         key = self.access.issue(self.temporary_s)
-        expires_s = key.expires_s or 0.0
-        moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(expires_s))
-        return json_response(
-            {
-                whole: {
-                    access: key.access_key,
-                    secret: key.secret_key,
-                    token: key.security_token,
-                    end: f"{moment}.{int(expires_s % 1 * 1_000_000):06d}Z",
-                }
-            }
-        )
+        expires = datetime.fromtimestamp(key.expires_s, UTC)
+        issued = {
+            access: key.access_key,
+            secret: key.secret_key,
+            token: key.security_token,
+            end: expires.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        }
+        return json_response({whole: issued})
 
 
 def _workspace(request: Request) -> str | None:
