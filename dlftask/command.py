@@ -123,7 +123,7 @@ def _client(settings: Settings, streams: Streams) -> Iterator[Client]:
             simulator = stack.enter_context(Simulator())
             settings = settings._replace(
                 endpoint=simulator.endpoint,
-                iam_endpoint=simulator.iam_endpoint,
+                iam_endpoint=simulator.endpoint,
                 project_id=simulator.project_id,
                 origins={"endpoint": "--demo"},
                 environ=simulator.environment(),

@@ -44,7 +44,7 @@ def find(transport: Transport, environ: dict[str, str], home: Path) -> Credentia
 
 
 def let_in(transport: Transport, simulator: Simulator, credentials: Credentials) -> bool:
-    url = f"{simulator.iam_endpoint}/v3/projects?name=cn-north-4"
+    url = f"{simulator.endpoint}/v3/projects?name=cn-north-4"
     return transport.send("GET", url, auth=credentials.auth(None)).ok
 
 
@@ -53,7 +53,7 @@ def test_the_metadata_service_lets_in_with_and_without_its_token(
     transport: Transport, tmp_path: Path, *, metadata_token: bool
 ) -> None:
     with Simulator(metadata_token=metadata_token) as simulator:
-        environ = {"DLFTASK_METADATA_ENDPOINT": simulator.metadata_endpoint}
+        environ = {"DLFTASK_METADATA_ENDPOINT": simulator.endpoint}
         credentials = find(transport, environ, tmp_path)
         assert let_in(transport, simulator, credentials)
         refused = credentials.auth(None)

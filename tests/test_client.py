@@ -95,7 +95,7 @@ def test_the_project_is_looked_up_once(simulator: Simulator) -> None:
     with Client(
         region="cn-north-4",
         endpoint=simulator.endpoint,
-        iam_endpoint=simulator.iam_endpoint,
+        iam_endpoint=simulator.endpoint,
         token=simulator.token,
     ) as client:
         list(client.watch([SUCCESSFUL, FAILED]))

@@ -62,7 +62,7 @@ def test_it_is_found_with_a_token_and_with_a_key_pair(
     key = AccessKey(simulator.access_key, simulator.secret_key)
     for auth in (TokenAuth(simulator.token), AccessKeyAuth(key)):
         found = look_up_project(
-            transport.send, Fixed(auth), iam_endpoint=simulator.iam_endpoint, region="cn-north-4"
+            transport.send, Fixed(auth), iam_endpoint=simulator.endpoint, region="cn-north-4"
         )
         assert found == "p1"
 
@@ -81,7 +81,7 @@ def test_what_went_wrong_is_told_apart(
     auth = TokenAuth(simulator.token)
     with pytest.raises(kind, match=said) as caught:
         look_up_project(
-            transport.send, Fixed(auth), iam_endpoint=simulator.iam_endpoint, region=region
+            transport.send, Fixed(auth), iam_endpoint=simulator.endpoint, region=region
         )
     assert region in caught.value.message
     assert "--project-id or DLFTASK_PROJECT_ID" in (caught.value.hint or "")
@@ -94,7 +94,7 @@ def test_a_wrong_token_is_a_refusal_that_fresh_credentials_may_mend(
         look_up_project(
             transport.send,
             Fixed(TokenAuth("geheim")),
-            iam_endpoint=simulator.iam_endpoint,
+            iam_endpoint=simulator.endpoint,
             region="cn-north-4",
         )
     assert caught.value.http_status == 401

@@ -25,9 +25,9 @@ def simulator() -> Iterator[Simulator]:
 def places(simulator: Simulator) -> dict[str, str]:
     return {
         "DLFTASK_ENDPOINT": simulator.endpoint,
-        "DLFTASK_IAM_ENDPOINT": simulator.iam_endpoint,
+        "DLFTASK_IAM_ENDPOINT": simulator.endpoint,
         "DLFTASK_REGION": "cn-north-4",
-        "DLFTASK_METADATA_ENDPOINT": simulator.metadata_endpoint,
+        "DLFTASK_METADATA_ENDPOINT": simulator.endpoint,
     }
 
 

@@ -195,7 +195,7 @@ def test_iam_knows_none_several_and_refusals() -> None:
 
 
 def put_token(simulator: Simulator, **headers: str) -> requests.Response:
-    url = f"{simulator.metadata_endpoint}/meta-data/latest/api/token"
+    url = f"{simulator.endpoint}/meta-data/latest/api/token"
     return requests.put(url, headers=headers, timeout=10)
 
 

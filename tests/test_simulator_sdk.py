@@ -73,7 +73,7 @@ def test_it_starts_an_import_and_reads_it(simulator: Simulator, workspace: str |
 
 
 def test_it_looks_its_project_up_by_region(simulator: Simulator) -> None:
-    credentials = credentials_of(simulator).with_iam_endpoint(simulator.iam_endpoint)
+    credentials = credentials_of(simulator).with_iam_endpoint(simulator.endpoint)
     client = (
         DgcClient.new_builder()
         .with_credentials(credentials)
@@ -94,7 +94,7 @@ def test_it_tells_none_several_and_refused_apart(
     projects: tuple[str, ...] | None, said: str
 ) -> None:
     with Simulator(projects={"cn-north-4": projects}) as simulator:
-        credentials = credentials_of(simulator).with_iam_endpoint(simulator.iam_endpoint)
+        credentials = credentials_of(simulator).with_iam_endpoint(simulator.endpoint)
         with pytest.raises(SdkException, match=said):
             (
                 DgcClient.new_builder()
@@ -137,7 +137,7 @@ def test_it_gets_a_machines_keys_from_the_metadata_service(
 ) -> None:
     with Simulator(metadata_token=with_token) as simulator:
         # The SDK has no setting for the address.
-        monkeypatch.setattr(MetadataAccessor, "_METADATA_ENDPOINT", simulator.metadata_endpoint)
+        monkeypatch.setattr(MetadataAccessor, "_METADATA_ENDPOINT", simulator.endpoint)
         credentials = BasicCredentials(project_id=simulator.project_id)
         task = client_of(simulator, credentials).list_system_tasks(
             ListSystemTasksRequest(task_id=FAILED_IMPORT)

@@ -315,7 +315,7 @@ def agency(simulator: Simulator) -> dict[str, str]:
     return {
         "DLFTASK_ENDPOINT": simulator.endpoint,
         "DLFTASK_PROJECT_ID": simulator.project_id,
-        "DLFTASK_METADATA_ENDPOINT": simulator.metadata_endpoint,
+        "DLFTASK_METADATA_ENDPOINT": simulator.endpoint,
         "DLFTASK_AUTH": "agency",
     }
 

@@ -31,6 +31,22 @@ class Key:
     expires_s: float = float("inf")
 
 
+def new_key(
+    access_key: str | None = None, secret_key: str | None = None, security_token: str | None = None
+) -> Key:
+    """A key pair that does not end; what is not given is random."""
+    return Key(
+        access_key or f"SIM{secrets.token_hex(8).upper()}",
+        secret_key or secrets.token_hex(20),
+        security_token,
+    )
+
+
+def new_token() -> str:
+    """A random token."""
+    return f"SIMULATED{secrets.token_urlsafe(48)}"
+
+
 class Access:
     """The credentials that are valid now; ``now`` gives seconds since the epoch.
 

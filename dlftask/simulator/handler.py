@@ -4,18 +4,18 @@ import re
 import secrets
 import socket
 import struct
+import sys
+from contextlib import suppress
 from http import HTTPStatus
+from http.client import HTTPMessage
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
-from threading import Lock
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from dlftask.simulator.faults import INVALID, Fault
 from dlftask.simulator.responses import Request, Response, gateway_error
 
 if TYPE_CHECKING:
-    from http.client import HTTPMessage
-
     from dlftask.simulator.server import Simulator
 
 _LONGEST_BODY = 16 * 1024 * 1024
@@ -32,7 +32,6 @@ class Server(ThreadingHTTPServer):
             self.address_family = socket.AF_INET6
         self.simulator = simulator
         self._connections: set[socket.socket] = set()
-        self._lock = Lock()
         super().__init__(address, _Handler)
 
     def server_bind(self) -> None:
@@ -42,42 +41,32 @@ class Server(ThreadingHTTPServer):
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Keep the connection, to close it when the simulator stops."""
-        with self._lock:
-            self._connections.add(request)
+        self._connections.add(request)
         super().process_request(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:
         """Forget the connection and close it."""
-        with self._lock:
-            self._connections.discard(request)
+        self._connections.discard(request)
         super().shutdown_request(request)
 
     def close_connections(self) -> None:
         """Wake every thread that waits for a request on a connection kept alive."""
-        with self._lock:
-            connections = tuple(self._connections)
-        for connection in connections:
-            try:
+        for connection in self._connections.copy():  # their threads remove them meanwhile
+            with suppress(OSError):  # the other side was faster
                 connection.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                continue  # the other side was faster
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Show what is a bug of the simulator."""
         # A client may go away; anything else is a bug and is shown.
-        import sys
-
         if not isinstance(sys.exception(), OSError):
             super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):
+    server: Server
+    headers: HTTPMessage
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
-
-    @property
-    def simulator(self) -> "Simulator":
-        return cast("Server", self.server).simulator
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's own name
         """Print nothing: standard error belongs to the command that runs against it."""
@@ -93,10 +82,8 @@ class _Handler(BaseHTTPRequestHandler):
         if body is None:
             return
         path, _, query = self.path.partition("?")
-        simulator = self.simulator
-        request = Request(
-            self.command, path, query, cast("HTTPMessage", self.headers), body, simulator.clock()
-        )
+        simulator = self.server.simulator
+        request = Request(self.command, path, query, self.headers, body, simulator.clock())
         fault = simulator.take(request)
         if fault is None:
             self._write(simulator.answer(request), None)
@@ -123,7 +110,7 @@ class _Handler(BaseHTTPRequestHandler):
         return body
 
     def _apply(self, fault: Fault, request: Request) -> None:
-        if fault.delay_s and self.simulator.stopping.wait(fault.delay_s):
+        if fault.delay_s and self.server.simulator.stopping.wait(fault.delay_s):
             self.close_connection = True
             return
         if fault.reset:
@@ -142,18 +129,18 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _faulty(self, fault: Fault, request: Request) -> Response:
         if fault.status is None and fault.invalid is None:
-            return self.simulator.answer(request)
+            return self.server.simulator.answer(request)
         status = fault.status or 200
         answer = gateway_error(status)
         headers = dict(answer.headers)
         if fault.retry_after_s is not None:
             headers["Retry-After"] = self.date_time_string(
-                int(self.simulator.clock() + fault.retry_after_s)
+                int(self.server.simulator.clock() + fault.retry_after_s)
             )
         elif fault.retry_after is not None:
             headers["Retry-After"] = fault.retry_after
         if 300 <= status < 400:
-            headers["Location"] = f"{self.simulator.endpoint}/elsewhere"
+            headers["Location"] = f"{self.server.simulator.endpoint}/elsewhere"
         if fault.invalid is None:
             return Response(status, answer.body, headers)
         kind = "text/html" if fault.invalid == "html" else answer.content_type
@@ -168,10 +155,7 @@ class _Handler(BaseHTTPRequestHandler):
             **answer.headers,
             **({"Connection": "close"} if self.close_connection else {}),
         }
-        try:
-            phrase = HTTPStatus(answer.status).phrase
-        except ValueError:
-            phrase = "Unknown"
+        phrase, _ = self.responses.get(answer.status, ("Unknown", ""))
         lines = [f"HTTP/1.1 {answer.status} {phrase}", *(f"{k}: {v}" for k, v in headers.items())]
         head = "\r\n".join([*lines, "", ""]).encode("latin-1")
         body = b"" if self.command == "HEAD" else answer.body
@@ -191,6 +175,6 @@ class _Handler(BaseHTTPRequestHandler):
         size = max(1, int(bytes_per_s / 20))
         for start in range(0, len(data), size):
             self.wfile.write(data[start : start + size])
-            if self.simulator.stopping.wait(size / bytes_per_s):
+            if self.server.simulator.stopping.wait(size / bytes_per_s):
                 self.close_connection = True
                 return

@@ -15,7 +15,7 @@ from threading import Event, Lock, Thread
 from typing import Self
 from urllib.parse import parse_qsl, unquote
 
-from dlftask.simulator.access import Access, Key, Refusal
+from dlftask.simulator.access import Access, Refusal, new_key, new_token
 from dlftask.simulator.faults import Fault, FaultPlan
 from dlftask.simulator.handler import Server
 from dlftask.simulator.responses import (
@@ -78,18 +78,11 @@ class Simulator:
         self.temporary_s = temporary_s
         self.pod_authorization = pod_authorization or secrets.token_urlsafe(32)
         self.clock = clock
-        self.access = Access(
-            token or f"SIMULATED{secrets.token_urlsafe(48)}",
-            Key(
-                access_key or f"SIM{secrets.token_hex(8).upper()}",
-                secret_key or secrets.token_hex(20),
-                security_token,
-            ),
-            clock,
-        )
+        key = new_key(access_key, secret_key, security_token)
+        self.access = Access(token or new_token(), key, clock)
         self.stopping = Event()
         self._host = host
-        self._port = port
+        self.port = port
         self._projects = projects or {}
         self._metadata_token = metadata_token
         self._plan = FaultPlan(faults, seed)
@@ -99,7 +92,6 @@ class Simulator:
         self._lock = Lock()
         self._started_s = clock()
         self._tasks: dict[str, ScriptedTask] = {}
-        self._ended: dict[str, bytes] = {}
         self._requests: deque[Request] = deque(maxlen=REMEMBERED)
         self._server: Server | None = None
 
@@ -114,11 +106,9 @@ class Simulator:
 
     def start(self) -> None:
         """Listen and answer, in threads of its own."""
-        if self._server is not None:
-            return
         self.stopping = Event()
-        self._server = Server((self._host, self._port), self)
-        self._port = self._server.server_address[1]
+        self._server = Server((self._host, self.port), self)
+        self.port = self._server.server_address[1]
         Thread(
             target=self._server.serve_forever, args=(0.05,), name="simulator", daemon=True
         ).start()
@@ -136,25 +126,10 @@ class Simulator:
     # What a user of it needs
 
     @property
-    def port(self) -> int:
-        """The port it listens on."""
-        return self._port
-
-    @property
     def endpoint(self) -> str:
-        """The service's own URL."""
+        """The URL of the service, of IAM and of the metadata service."""
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._host, self._host)  # noqa: S104
-        return f"http://[{host}]:{self._port}" if ":" in host else f"http://{host}:{self._port}"
-
-    @property
-    def iam_endpoint(self) -> str:
-        """IAM's URL, for the project look-up."""
-        return self.endpoint
-
-    @property
-    def metadata_endpoint(self) -> str:
-        """The metadata service's URL."""
-        return self.endpoint
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
     @property
     def pod_identity_uri(self) -> str:
@@ -187,7 +162,7 @@ class Simulator:
         temporary = key.security_token
         return {
             "DLFTASK_ENDPOINT": self.endpoint,
-            "DLFTASK_IAM_ENDPOINT": self.iam_endpoint,
+            "DLFTASK_IAM_ENDPOINT": self.endpoint,
             "DLFTASK_PROJECT_ID": self.project_id,
             "DLFTASK_TOKEN": self.token,
             "HUAWEICLOUD_SDK_AK": key.access_key,
@@ -211,17 +186,14 @@ class Simulator:
 
     def expire_token(self, new: str | None = None) -> str:
         """Refuse the token from now on, and accept another one, which is returned."""
-        self.access.token = new or f"SIMULATED{secrets.token_urlsafe(48)}"
+        self.access.token = new or new_token()
         return self.access.token
 
     def expire_access_key(
         self, access_key: str | None = None, secret_key: str | None = None
-    ) -> tuple[str, str]:
-        """Refuse the key pair from now on, and accept another one, which is returned."""
-        self.access.key = Key(
-            access_key or f"SIM{secrets.token_hex(8).upper()}", secret_key or secrets.token_hex(20)
-        )
-        return self.access_key, self.secret_key
+    ) -> None:
+        """Refuse the key pair from now on, and accept another one."""
+        self.access.key = new_key(access_key, secret_key)
 
     def expire_temporary_keys(self) -> None:
         """Refuse every temporary key pair that the metadata service gave out so far."""
@@ -279,13 +251,7 @@ class Simulator:
         task = self._tasks.get(task_id)
         if task is None or task.workspace != workspace:
             return error(400, "DLF.0810", "Task does not exist")
-        if task_id in self._ended:
-            return Response(200, self._ended[task_id])
-        now_ms = int(self.clock() * 1000)
-        answer = json_response(task.at(now_ms))
-        if now_ms >= task.end_ms:
-            self._ended[task_id] = answer.body
-        return answer
+        return json_response(task.at(int(self.clock() * 1000)))
 
     def _answer_import(self, request: Request) -> Response:
         try:
