@@ -80,9 +80,7 @@ def test_what_went_wrong_is_told_apart(
 ) -> None:
     auth = TokenAuth(simulator.token)
     with pytest.raises(kind, match=said) as caught:
-        look_up_project(
-            transport.send, Fixed(auth), iam_endpoint=simulator.endpoint, region=region
-        )
+        look_up_project(transport.send, Fixed(auth), iam_endpoint=simulator.endpoint, region=region)
     assert region in caught.value.message
     assert "--project-id or DLFTASK_PROJECT_ID" in (caught.value.hint or "")
 

@@ -5,8 +5,8 @@ The state of a task is a function of the time that has passed and of nothing els
 
 import re
 import secrets
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dlftask.task import Status
@@ -14,11 +14,8 @@ from dlftask.task import Status
 PROJECT_ID = "b384b9e9ab9b4ee8994c8633aabc9505"
 """The project of the documented examples."""
 
-DURATION_S = 9.3
+_DURATION_S = 9.3
 """How long an import takes at speed 1, in seconds."""
-
-MANY = 1_000
-"""The subtasks of an import whose path names ``big``."""
 
 _MOST = 100_000
 
@@ -47,31 +44,27 @@ class ScriptedTask:
     workspace: str | None
     started_ms: int
     speed: float
-    jobs: tuple[Job, ...]
+    jobs: Sequence[Job]
     status: Status
-    message: str | None = None
-
-    @property
-    def end_ms(self) -> int:
-        """When the task ends."""
-        return self._moment(DURATION_S)
+    message: str | None
 
     def at(self, now_ms: int) -> dict[str, Any]:
-        """What the service says of the task at a moment; keys in the order of its real answers."""
+        """What the service says of the task at a moment."""
         subtasks = list(self._subtasks(now_ms))
-        ended = now_ms >= self.end_ms
+        end_ms = self._moment(_DURATION_S)
+        ended = now_ms >= end_ms
         updates = [subtask["lastUpdate"] for subtask in subtasks]
-        return {
-            **({"endTime": self.end_ms} if ended else {}),
-            "id": self.id,
-            "lastUpdate": self.end_ms if ended else max(updates, default=self.started_ms),
-            **({"message": self.message} if ended and self.message else {}),
-            "name": self.name,
-            "projectId": self.project_id,
-            "startTime": self.started_ms,
-            "status": self.status if ended else Status.RUNNING,
-            "subtasks": subtasks,
-        }
+        return _known(
+            endTime=end_ms if ended else None,
+            id=self.id,
+            lastUpdate=end_ms if ended else max(updates, default=self.started_ms),
+            message=self.message if ended else None,
+            name=self.name,
+            projectId=self.project_id,
+            startTime=self.started_ms,
+            status=self.status if ended else Status.RUNNING,
+            subtasks=subtasks,
+        )
 
     def _subtasks(self, now_ms: int) -> Iterator[dict[str, Any]]:
         for number, job in enumerate(self.jobs, 1):
@@ -79,28 +72,43 @@ class ScriptedTask:
             if now_ms < start_ms:
                 continue
             ended = now_ms >= end_ms
-            yield {
-                **({"endTime": end_ms} if ended else {}),
-                "id": f"{self.id[:-8]}{number:08x}",
-                "lastUpdate": end_ms if ended else start_ms,
-                **({"message": job.message} if ended and job.message else {}),
-                "name": job.name,
-                "startTime": start_ms,
-                "status": job.status if ended else Status.RUNNING,
-                "taskId": self.id,
-            }
+            yield _known(
+                endTime=end_ms if ended else None,
+                id=f"{self.id[:-8]}{number:08x}",
+                lastUpdate=end_ms if ended else start_ms,
+                message=job.message if ended else None,
+                name=job.name,
+                startTime=start_ms,
+                status=job.status if ended else Status.RUNNING,
+                taskId=self.id,
+            )
 
     def _moment(self, offset_s: float) -> int:
         return self.started_ms + round(offset_s * 1_000 / self.speed)
 
 
+def _known(**fields: object) -> dict[str, Any]:
+    """The fields that have a value, in the order of the service's real answers."""
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+# By a word of the path: the task's status and message, and the message of the job that caused it.
+_BAD_ENDS = {
+    "fail": (
+        Status.FAILED,
+        "1 job could not be imported.",
+        "The connection [dws_traffic] that the job uses does not exist.",
+    ),
+    "warn": (
+        Status.WARNING,
+        "1 job was imported with a warning.",
+        "The job was there already and was overwritten.",
+    ),
+}
+
+
 def scripted(
-    path: str,
-    *,
-    project_id: str = PROJECT_ID,
-    workspace: str | None = None,
-    started_ms: int,
-    speed: float = 1.0,
+    path: str, *, project_id: str, workspace: str | None, started_ms: int, speed: float
 ) -> ScriptedTask:
     """The task that importing ``path`` starts.
 
@@ -108,13 +116,14 @@ def scripted(
     names ``big`` has a thousand subtasks, and one that names ``subtasks-N`` has N of them.
     """
     words = path.lower()
-    status, message = Status.SUCCESSFUL, None
-    if "fail" in words:
-        status, message = Status.FAILED, "1 job could not be imported."
-    elif "warn" in words:
-        status, message = Status.WARNING, "1 job was imported with a warning."
-    number = re.search(r"subtasks-([0-9]{1,6})", words)
-    count = min(int(number[1]), _MOST) if number else MANY if "big" in words else None
+    jobs = list(_many(1_000) if "big" in words else _FEW)
+    if number := re.search(r"subtasks-([0-9]{1,6})", words):
+        jobs = list(_many(min(int(number[1]), _MOST)))
+    bad_ends = (end for word, end in _BAD_ENDS.items() if word in words)
+    status, message, reason = next(bad_ends, (Status.SUCCESSFUL, None, None))
+    if jobs:
+        middle = len(jobs) // 2
+        jobs[middle] = replace(jobs[middle], status=status, message=reason)
     return ScriptedTask(
         # The last eight digits number the subtasks.
         id=f"{secrets.token_hex(12)}{0:08x}",
@@ -123,7 +132,7 @@ def scripted(
         workspace=workspace,
         started_ms=started_ms,
         speed=speed,
-        jobs=_with_end(_FEW if count is None else tuple(_many(count)), status),
+        jobs=jobs,
         status=status,
         message=message,
     )
@@ -144,26 +153,8 @@ def _many(count: int) -> Iterator[Job]:
         yield Job(f"Import the job_{index + 1:04d} job.", start_s, start_s + 0.2 + index % 7 / 10)
 
 
-def _with_end(jobs: tuple[Job, ...], status: Status) -> tuple[Job, ...]:
-    """The jobs, of which one ends as the whole task will."""
-    if status is Status.SUCCESSFUL or not jobs:
-        return jobs
-    message = {
-        Status.FAILED: "The connection [dws_traffic] that the job uses does not exist.",
-        Status.WARNING: "The job was there already and was overwritten.",
-    }[status]
-    index = len(jobs) // 2
-    job = jobs[index]
-    ended = Job(job.name, job.start_s, job.end_s, status, message)
-    return (*jobs[:index], ended, *jobs[index + 1 :])
-
-
-def _documented(*tasks: dict[str, Any]) -> Mapping[str, Mapping[str, Any]]:
-    return {task["id"]: task for task in tasks}
-
-
 # The fourth was printed under the third's request: it has its own answer's ID here.
-DOCUMENTED = _documented(
+_EXAMPLES: tuple[dict[str, Any], ...] = (
     {
         "endTime": 1543457514000,
         "id": "008aae2e675d3bcb01675d3c66f20000",
@@ -237,4 +228,5 @@ DOCUMENTED = _documented(
         ],
     },
 )
+DOCUMENTED = {task["id"]: task for task in _EXAMPLES}
 """The four tasks of the API's documentation (2022-08-17), by their IDs."""
