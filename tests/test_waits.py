@@ -129,7 +129,7 @@ def test_of_several_tasks_the_others_results_are_printed(simulator: Simulator) -
 
 
 def test_retry_after_is_obeyed_as_a_date_too(simulator: Simulator) -> None:
-    simulator.set_faults(Fault(status=429, retry_after_s=2, after=1, count=1))
+    simulator.set_faults(Fault(status=429, retry_after=2, after=1, count=1))
     task_id = simulator.start_import()
     finished = run_dlftask("watch", task_id, env=simulator.environment())
     assert finished.returncode == 0

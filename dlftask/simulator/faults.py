@@ -17,6 +17,7 @@ from threading import Lock
 from typing import Any
 
 from dlftask.durations import parse_duration
+from dlftask.options import nearest
 
 INVALID = {
     "html": b"<!DOCTYPE html><html><body><h1>Welcome</h1></body></html>\n",
@@ -40,7 +41,7 @@ class Fault:
     What: ``delay_s`` before anything else; ``drop`` or ``reset`` the connection without an answer;
     an ``interim`` response (103) before the answer; ``close`` the connection after the answer,
     unannounced; ``status`` (300 to 599, a redirect goes elsewhere on the same server) with
-    ``retry_after`` as the header has it, or ``retry_after_s`` as a date that many seconds ahead; an
+    ``retry_after`` as the header has it, or a date that many seconds ahead if it is a number; an
     ``invalid`` body; ``truncate`` the body after so many bytes though ``Content-Length`` says more;
     ``trickle`` so many bytes a second, of the head too with ``headers``.
 
@@ -55,8 +56,7 @@ class Fault:
     interim: bool = False
     close: bool = False
     status: int | None = None
-    retry_after: str | None = None
-    retry_after_s: float | None = None
+    retry_after: str | float | None = None
     invalid: str | None = None
     truncate: int | None = None
     trickle: float | None = None
@@ -79,7 +79,7 @@ class Fault:
                 "does not say what happens: one of status, drop, reset, interim, close, delay, "
                 "trickle, truncate or invalid"
             )
-        if (self.retry_after or self.retry_after_s is not None) and self.status is None:
+        if self.retry_after is not None and self.status is None:
             raise ValueError("retry-after needs a status")
         if self.headers and self.trickle is None:
             raise ValueError("headers needs trickle")
@@ -111,8 +111,6 @@ class FaultPlan:
 
     def next(self, path: str, elapsed_s: float) -> Fault | None:
         """The fault of the next request."""
-        if not self._faults:
-            return None
         with self._lock:
             hits = [
                 fault
@@ -176,25 +174,18 @@ def _read(table: Mapping[str, Any], where: str) -> Fault:
     values: dict[str, Any] = {}
     for word, value in table.items():
         if word not in _READERS:
-            raise ValueError(f"{where}: unknown word {word!r}{_nearest(word)}")
+            near = nearest(word, _READERS)
+            hint = f", did you mean {near!r}?" if near else f" (known: {', '.join(_READERS)})"
+            raise ValueError(f"{where}: unknown word {word!r}{hint}")
         name, read = _READERS[word]
         try:
             values[name] = read(value)
         except ValueError as error:
             raise ValueError(f"{where}: {word}: {error}") from None
-    if isinstance(values.get("retry_after"), float):
-        values["retry_after_s"] = values.pop("retry_after")
     try:
         return Fault(**values)
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from None
-
-
-def _nearest(name: str) -> str:
-    from difflib import get_close_matches
-
-    near = get_close_matches(name, _READERS, 1)
-    return f", did you mean {near[0]!r}?" if near else f" (known: {', '.join(_READERS)})"
 
 
 def _switch(value: object) -> bool:
@@ -203,10 +194,18 @@ def _switch(value: object) -> bool:
     return value
 
 
+def _matching(pattern: str, value: object, what: str) -> str:
+    if isinstance(value, bool) or not re.fullmatch(pattern, str(value)):
+        raise ValueError(f"{_shown(value)} is not {what}")
+    return str(value)
+
+
 def _whole(value: object) -> int:
-    if isinstance(value, bool) or not re.fullmatch("[0-9]{1,9}", str(value)):
-        raise ValueError(f"{_shown(value)} is not a whole number")
-    return int(str(value))
+    return int(_matching("[0-9]{1,9}", value, "a whole number"))
+
+
+def _number(value: object) -> float:
+    return float(_matching(r"[0-9]{0,9}\.?[0-9]{1,9}", value, "a number"))
 
 
 def _status(value: object) -> int:
@@ -214,12 +213,6 @@ def _status(value: object) -> int:
     if not 300 <= status <= 599:
         raise ValueError(f"{status} is not between 300 and 599")
     return status
-
-
-def _number(value: object) -> float:
-    if isinstance(value, bool) or not re.fullmatch(r"[0-9]{0,9}\.?[0-9]{1,9}", str(value)):
-        raise ValueError(f"{_shown(value)} is not a number")
-    return float(str(value))
 
 
 def _speed(value: object) -> float:
@@ -260,22 +253,15 @@ def _invalid(value: object) -> str:
 
 
 def _retry_after(value: object) -> str | float:
-    """The header's text, or for ``date+DURATION`` the seconds as a float."""
-    from email.utils import format_datetime, parsedate_to_datetime
+    """The header's text, or for ``date+DURATION`` the seconds."""
+    from email.utils import parsedate_to_datetime
 
-    if hasattr(value, "utctimetuple"):
-        import datetime as dt
-
-        moment: Any = value
-        aware = moment.replace(tzinfo=moment.tzinfo or dt.UTC).astimezone(dt.UTC)
-        return format_datetime(aware, usegmt=True)
     text = "" if isinstance(value, bool) else str(value)
     if text.startswith("date+"):
         return parse_duration(text.removeprefix("date+"))
-    if re.fullmatch("[0-9]{1,9}", text):
-        return text
     try:
-        parsedate_to_datetime(text)
+        if not re.fullmatch("[0-9]{1,9}", text):
+            parsedate_to_datetime(text)
     except (TypeError, ValueError):
         raise ValueError(
             f"{_shown(value)} is neither whole seconds, nor date+DURATION, nor an HTTP date"

@@ -133,12 +133,11 @@ class _Handler(BaseHTTPRequestHandler):
         status = fault.status or 200
         answer = gateway_error(status)
         headers = dict(answer.headers)
-        if fault.retry_after_s is not None:
-            headers["Retry-After"] = self.date_time_string(
-                int(self.server.simulator.clock() + fault.retry_after_s)
-            )
-        elif fault.retry_after is not None:
+        if isinstance(fault.retry_after, str):
             headers["Retry-After"] = fault.retry_after
+        elif fault.retry_after is not None:
+            moment_s = self.server.simulator.clock() + fault.retry_after
+            headers["Retry-After"] = self.date_time_string(int(moment_s))
         if 300 <= status < 400:
             headers["Location"] = f"{self.server.simulator.endpoint}/elsewhere"
         if fault.invalid is None:
