@@ -97,7 +97,7 @@ _ELSEWHERE = (
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """One line, as the command line of dlftask has it."""
-        self.exit(2, f"dlftask.simulator: error: {message}\n")
+        self.exit(2, f"dlftask.simulator: error: {' '.join(message.split())}\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -108,15 +108,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         place = arguments.index("--")
         arguments, command = arguments[:place], arguments[place + 1 :]
     parser = _parser()
-    options = parser.parse_args(arguments)
+    options = vars(parser.parse_args(arguments))
     if command is not None and not command:
         parser.error("no COMMAND after --")
-    simulator = _simulator(parser, options)
+    scenario = options.pop("scenario")
+    try:
+        faults = read_scenario(scenario) if scenario else ()
+    except OSError as error:
+        parser.error(f"scenario {scenario}: {error.strerror}")
+    except ValueError as error:
+        parser.error(str(error))
+    options["faults"] = [*faults, *options["faults"]]
+    simulator = Simulator(**options)
     try:
         simulator.start()
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or error
-        parser.error(f"cannot listen on {options.host} port {options.port}: {reason}")
+        parser.error(f"cannot listen on {options['host']} port {options['port']}: {reason}")
     try:
         return _serve(simulator) if command is None else _run(command, simulator)
     finally:
@@ -145,6 +153,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--speed", type=_speed, default=1.0, help="how many times as fast imports run (1)")
     add(
         "--fault",
+        dest="faults",
         type=_fault,
         action="append",
         default=[],
@@ -159,50 +168,22 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _simulator(parser: argparse.ArgumentParser, options: argparse.Namespace) -> Simulator:
-    faults: tuple[Fault, ...] = ()
-    if options.scenario is not None:
-        try:
-            faults = read_scenario(options.scenario)
-        except OSError as error:
-            parser.error(f"scenario {options.scenario}: {error.strerror}")
-        except ValueError as error:
-            parser.error(_one_line(error))
-    return Simulator(
-        host=options.host,
-        port=options.port,
-        token=options.token,
-        access_key=options.access_key,
-        secret_key=options.secret_key,
-        speed=options.speed,
-        faults=[*faults, *options.fault],
-        seed=options.seed,
-        rate_limit=options.rate_limit,
-    )
-
-
 def _serve(simulator: Simulator) -> int:
-    def interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
-        # A second one must not disturb the end.
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
-        raise KeyboardInterrupt
-
+    interruptions: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, interrupt)
+        signal.signal(number, lambda number, _: interruptions.append(number))
     environ = simulator.environment()
     try:
         # In one piece: a script that waits for the first line can source them all.
         lines = (f"export {name}={shlex.quote(value)}" for name, value in environ.items())
         print("\n".join(lines), flush=True)
-        while True:
-            time.sleep(3600)
-    except KeyboardInterrupt:
-        return 0
     except OSError as error:
         print(f"dlftask.simulator: error: standard output: {error.strerror}", file=sys.stderr)
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python reports it again at its end
         return 1
+    while not interruptions:
+        time.sleep(0.1)
+    return 0
 
 
 def _run(command: Sequence[str], simulator: Simulator) -> int:
@@ -281,11 +262,7 @@ def _fault(text: str) -> Fault:
     try:
         return parse_fault(text)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(_one_line(error)) from None
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 if __name__ == "__main__":
