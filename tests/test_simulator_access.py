@@ -51,10 +51,10 @@ def test_the_token_is_let_in_and_another_or_none_is_not() -> None:
 def test_a_token_that_expired_is_refused_and_the_new_one_let_in() -> None:
     with Simulator() as simulator:
         old = simulator.token
-        new = simulator.expire_token()
+        simulator.expire_token("new")
         refused(get(simulator, auth=TokenAuth(old)))
-        assert get(simulator, auth=TokenAuth(new)).status_code == 200
-        assert simulator.expire_token("mine") == simulator.token == "mine"
+        assert get(simulator, auth=TokenAuth("new")).status_code == 200
+        assert simulator.token == "new"
 
 
 @pytest.mark.parametrize("project_id", [None, "b384b9e9ab9b4ee8994c8633aabc9505"])
@@ -81,7 +81,7 @@ def test_a_wrong_key_pair_is_refused() -> None:
         extra = AccessKey(simulator.access_key, simulator.secret_key, "token")
         assert "security token" in refused(get(simulator, auth=AccessKeyAuth(extra)))
         old = key_of(simulator)
-        simulator.expire_access_key()
+        simulator.expire_access_key("next-key", "next-secret")
         assert "access key" in refused(get(simulator, auth=AccessKeyAuth(old)))
         assert get(simulator, auth=AccessKeyAuth(key_of(simulator))).status_code == 200
 
@@ -164,12 +164,13 @@ def test_what_is_not_signed_is_not_asked_for(name: str) -> None:
         assert get(simulator, auth=auth).status_code != 401
 
 
-def test_a_configured_security_token_must_be_sent_and_signed() -> None:
-    with Simulator(security_token="mine") as simulator:
-        key = AccessKey(simulator.access_key, simulator.secret_key, "mine")
+def test_a_temporary_keys_security_token_must_be_sent_and_signed() -> None:
+    with Simulator() as simulator:
+        issued = simulator.access.issue(600)
+        key = AccessKey(issued.access_key, issued.secret_key, issued.security_token)
         assert get(simulator, auth=AccessKeyAuth(key)).status_code == 200
-        refused(get(simulator, auth=AccessKeyAuth(key_of(simulator))))
-        assert simulator.environment()["HUAWEICLOUD_SDK_SECURITY_TOKEN"] == "mine"
+        without = AccessKey(issued.access_key, issued.secret_key)
+        refused(get(simulator, auth=AccessKeyAuth(without)))
 
 
 def test_iam_answers_the_project_to_any_region_by_token_and_by_signature() -> None:

@@ -117,13 +117,14 @@ def test_it_understands_refusals(simulator: Simulator) -> None:
 
 
 def test_it_sends_a_security_token() -> None:
-    with Simulator(security_token="temporary") as simulator:
-        credentials = credentials_of(simulator, simulator.project_id)
+    with Simulator() as simulator:
+        key = simulator.access.issue(600)
+        credentials = BasicCredentials(key.access_key, key.secret_key, simulator.project_id)
         with pytest.raises(ClientRequestException, match="security token"):
             client_of(simulator, credentials).list_system_tasks(
                 ListSystemTasksRequest(task_id=FAILED_IMPORT)
             )
-        credentials = credentials.with_security_token("temporary")
+        credentials = credentials.with_security_token(key.security_token)
         task = client_of(simulator, credentials).list_system_tasks(
             ListSystemTasksRequest(task_id=FAILED_IMPORT)
         )

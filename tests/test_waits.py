@@ -281,7 +281,7 @@ def test_a_token_of_the_environment_is_refused_once(slow_simulator: Simulator) -
     args = ["get", "-w", "--interval", "300ms", task_id]
     with Running(*args, env=slow_simulator.environment()) as run:
         run.until(lambda: "RUNNING" in run.stderr)
-        slow_simulator.expire_token()
+        slow_simulator.expire_token("another")
         before = len(slow_simulator.requests)
         assert run.process.wait(20) == 5
         assert len(slow_simulator.requests) <= before + 2  # one may have been on its way

@@ -31,24 +31,10 @@ class Key:
     expires_s: float = float("inf")
 
 
-def new_key(
-    access_key: str | None = None, secret_key: str | None = None, security_token: str | None = None
-) -> Key:
-    """A key pair that does not end; what is not given is random."""
-    return Key(
-        access_key or f"SIM{secrets.token_hex(8).upper()}",
-        secret_key or secrets.token_hex(20),
-        security_token,
-    )
-
-
-def new_token() -> str:
-    """A random token."""
-    return f"SIMULATED{secrets.token_urlsafe(48)}"
-
-
 class Access:
     """The credentials that are valid now; ``now`` gives seconds since the epoch.
+
+    ``temporary`` holds the temporary key pairs by their access keys.
 
     Thread-safe: each change replaces one value of a dictionary or one attribute.
     """
@@ -57,7 +43,7 @@ class Access:
         self.token = token
         self.key = key
         self._now = now
-        self._temporary: dict[str, Key] = {}
+        self.temporary: dict[str, Key] = {}
         self._metadata_tokens: dict[str, float] = {}
 
     def issue(self, valid_s: float) -> Key:
@@ -68,12 +54,8 @@ class Access:
             security_token=secrets.token_urlsafe(96),
             expires_s=self._now() + valid_s,
         )
-        self._temporary[key.access_key] = key
+        self.temporary[key.access_key] = key
         return key
-
-    def revoke_temporary(self) -> None:
-        """Refuse every temporary key pair issued so far."""
-        self._temporary.clear()
 
     def metadata_token(self, valid_s: float) -> str:
         """A new token of the metadata service."""
@@ -119,7 +101,7 @@ class Access:
             raise Refusal("verify aksk signature fail")
 
     def _key(self, access_key: str, security_token: str | None) -> Key:
-        key = self._temporary.get(access_key)
+        key = self.temporary.get(access_key)
         if _same(access_key, self.key.access_key):
             key = self.key
         if key is None:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from math import inf
 from pathlib import Path
 from random import Random
 from threading import Lock
@@ -63,9 +64,9 @@ class Fault:
     headers: bool = False
     rate: float = 1.0
     after: int = 0
-    count: int | None = None
+    count: float = inf
     from_s: float = 0.0
-    until_s: float | None = None
+    until_s: float = inf
     task: str | None = None
     path: str | None = None
 
@@ -83,14 +84,13 @@ class Fault:
             raise ValueError("retry-after needs a status")
         if self.headers and self.trickle is None:
             raise ValueError("headers needs trickle")
-        if self.until_s is not None and self.until_s <= self.from_s:
+        if self.until_s <= self.from_s:
             raise ValueError("until is not after from")
 
     def concerns(self, path: str, elapsed_s: float) -> bool:
         """Whether a request for ``path``, so long after the start, is one of those it is for."""
         return (
-            self.from_s <= elapsed_s
-            and (self.until_s is None or elapsed_s < self.until_s)
+            self.from_s <= elapsed_s < self.until_s
             and (self.task is None or self.task in path.split("/"))
             and (self.path is None or fnmatchcase(path, self.path))
         )
@@ -122,11 +122,8 @@ class FaultPlan:
     def _hits(self, index: int, fault: Fault) -> bool:
         number = self._seen[index]
         self._seen[index] += 1
-        if number < fault.after:
-            return False
-        if fault.count is not None and number >= fault.after + fault.count:
-            return False
-        return fault.rate >= 1 or self._random.random() < fault.rate
+        concerned = fault.after <= number < fault.after + fault.count
+        return concerned and (fault.rate >= 1 or self._random.random() < fault.rate)
 
 
 def parse_fault(spec: str) -> Fault:

@@ -103,11 +103,7 @@ class _Handler(BaseHTTPRequestHandler):
         if int(length) > _LONGEST_BODY:
             self.send_error(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
             return None
-        body = self.rfile.read(int(length))
-        if len(body) < int(length):
-            self.close_connection = True
-            return None
-        return body
+        return self.rfile.read(int(length))
 
     def _apply(self, fault: Fault, request: Request) -> None:
         if fault.delay_s and self.server.simulator.stopping.wait(fault.delay_s):
@@ -140,10 +136,9 @@ class _Handler(BaseHTTPRequestHandler):
             headers["Retry-After"] = self.date_time_string(int(moment_s))
         if 300 <= status < 400:
             headers["Location"] = f"{self.server.simulator.endpoint}/elsewhere"
-        if fault.invalid is None:
-            return Response(status, answer.body, headers)
+        body = answer.body if fault.invalid is None else INVALID[fault.invalid]
         kind = "text/html" if fault.invalid == "html" else answer.content_type
-        return Response(status, INVALID[fault.invalid], headers, kind)
+        return Response(status, body, headers, kind)
 
     def _write(self, answer: Response, fault: Fault | None) -> None:
         headers = {

@@ -15,7 +15,7 @@ from threading import Event, Lock, Thread
 from typing import Self
 from urllib.parse import parse_qsl, unquote
 
-from dlftask.simulator.access import Access, Refusal, new_key, new_token
+from dlftask.simulator.access import Access, Key, Refusal
 from dlftask.simulator.faults import Fault, FaultPlan
 from dlftask.simulator.handler import Server
 from dlftask.simulator.responses import (
@@ -28,7 +28,7 @@ from dlftask.simulator.responses import (
     json_response,
     plain,
 )
-from dlftask.simulator.tasks import DOCUMENTED, PROJECT_ID, ScriptedTask, scripted
+from dlftask.simulator.tasks import DOCUMENTED, PROJECT_ID, ScriptedTask
 
 REMEMBERED = 10_000
 """How many requests ``Simulator.requests`` holds at most: the last ones."""
@@ -61,7 +61,6 @@ class Simulator:
         token: str | None = None,
         access_key: str | None = None,
         secret_key: str | None = None,
-        security_token: str | None = None,
         project_id: str = PROJECT_ID,
         speed: float = 1.0,
         faults: Iterable[Fault] = (),
@@ -78,8 +77,14 @@ class Simulator:
         self.temporary_s = temporary_s
         self.pod_authorization = pod_authorization or secrets.token_urlsafe(32)
         self.clock = clock
-        key = new_key(access_key, secret_key, security_token)
-        self.access = Access(token or new_token(), key, clock)
+        self.access = Access(
+            token or f"SIMULATED{secrets.token_urlsafe(48)}",
+            Key(
+                access_key or f"SIM{secrets.token_hex(8).upper()}",
+                secret_key or secrets.token_hex(20),
+            ),
+            clock,
+        )
         self.stopping = Event()
         self._host = host
         self.port = port
@@ -158,23 +163,20 @@ class Simulator:
 
     def environment(self) -> dict[str, str]:
         """The variables that lead dlftask, and others that read them, here."""
-        key = self.access.key
-        temporary = key.security_token
         return {
             "DLFTASK_ENDPOINT": self.endpoint,
             "DLFTASK_IAM_ENDPOINT": self.endpoint,
             "DLFTASK_PROJECT_ID": self.project_id,
             "DLFTASK_TOKEN": self.token,
-            "HUAWEICLOUD_SDK_AK": key.access_key,
-            "HUAWEICLOUD_SDK_SK": key.secret_key,
-            **({"HUAWEICLOUD_SDK_SECURITY_TOKEN": temporary} if temporary else {}),
+            "HUAWEICLOUD_SDK_AK": self.access_key,
+            "HUAWEICLOUD_SDK_SK": self.secret_key,
         }
 
     # What a test does to it
 
     def start_import(self, path: str = "obs://aaaaa/jobs.zip", workspace: str | None = None) -> str:
         """Start an import as a POST does; returns the task's ID."""
-        task = scripted(
+        task = ScriptedTask(
             path,
             project_id=self.project_id,
             workspace=workspace,
@@ -184,20 +186,17 @@ class Simulator:
         self._tasks[task.id] = task
         return task.id
 
-    def expire_token(self, new: str | None = None) -> str:
-        """Refuse the token from now on, and accept another one, which is returned."""
-        self.access.token = new or new_token()
-        return self.access.token
+    def expire_token(self, new: str) -> None:
+        """Refuse the token from now on, and accept another one."""
+        self.access.token = new
 
-    def expire_access_key(
-        self, access_key: str | None = None, secret_key: str | None = None
-    ) -> None:
+    def expire_access_key(self, access_key: str, secret_key: str) -> None:
         """Refuse the key pair from now on, and accept another one."""
-        self.access.key = new_key(access_key, secret_key)
+        self.access.key = Key(access_key, secret_key)
 
     def expire_temporary_keys(self) -> None:
         """Refuse every temporary key pair that the metadata service gave out so far."""
-        self.access.revoke_temporary()
+        self.access.temporary.clear()
 
     def set_faults(self, *faults: Fault) -> None:
         """Apply these faults from now on, counted from here, and no others."""

@@ -5,7 +5,7 @@ The state of a task is a function of the time that has passed and of nothing els
 
 import re
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -31,22 +31,51 @@ class Job:
     message: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ScriptedTask:
-    """A task that was started at ``started_ms`` and runs through its jobs, ``speed`` times as fast.
+# By a word of the path: the task's status and message, and the message of the job that caused it.
+_BAD_ENDS = {
+    "fail": (
+        Status.FAILED,
+        "1 job could not be imported.",
+        "The connection [dws_traffic] that the job uses does not exist.",
+    ),
+    "warn": (
+        Status.WARNING,
+        "1 job was imported with a warning.",
+        "The job was there already and was overwritten.",
+    ),
+}
 
-    Times are milliseconds since the epoch. ``workspace`` is ``None`` for the default one.
+
+class ScriptedTask:
+    """A task that importing ``path`` starts at ``started_ms``, ``speed`` times as fast.
+
+    Times are milliseconds since the epoch. ``workspace`` is ``None`` for the default one. A path
+    that names ``fail`` ends FAILED, one that names ``warn`` ends with WARNING, one that names
+    ``big`` has a thousand subtasks, and one that names ``subtasks-N`` has N of them.
     """
 
-    id: str
-    name: str
-    project_id: str
-    workspace: str | None
-    started_ms: int
-    speed: float
-    jobs: Sequence[Job]
-    status: Status
-    message: str | None
+    def __init__(
+        self, path: str, *, project_id: str, workspace: str | None, started_ms: int, speed: float
+    ) -> None:
+        words = path.lower()
+        jobs = list(_many(1_000) if "big" in words else _FEW)
+        if number := re.search(r"subtasks-([0-9]{1,6})", words):
+            jobs = list(_many(min(int(number[1]), _MOST)))
+        bad_ends = (end for word, end in _BAD_ENDS.items() if word in words)
+        status, message, reason = next(bad_ends, (Status.SUCCESSFUL, None, None))
+        if jobs:
+            middle = len(jobs) // 2
+            jobs[middle] = replace(jobs[middle], status=status, message=reason)
+        # The last eight digits number the subtasks.
+        self.id = f"{secrets.token_hex(12)}{0:08x}"
+        self.workspace = workspace
+        self._name = f"Import the job from {path}."
+        self._project_id = project_id
+        self._started_ms = started_ms
+        self._speed = speed
+        self._jobs = jobs
+        self._status = status
+        self._message = message
 
     def at(self, now_ms: int) -> dict[str, Any]:
         """What the service says of the task at a moment."""
@@ -57,17 +86,17 @@ class ScriptedTask:
         return _known(
             endTime=end_ms if ended else None,
             id=self.id,
-            lastUpdate=end_ms if ended else max(updates, default=self.started_ms),
-            message=self.message if ended else None,
-            name=self.name,
-            projectId=self.project_id,
-            startTime=self.started_ms,
-            status=self.status if ended else Status.RUNNING,
+            lastUpdate=end_ms if ended else max(updates, default=self._started_ms),
+            message=self._message if ended else None,
+            name=self._name,
+            projectId=self._project_id,
+            startTime=self._started_ms,
+            status=self._status if ended else Status.RUNNING,
             subtasks=subtasks,
         )
 
     def _subtasks(self, now_ms: int) -> Iterator[dict[str, Any]]:
-        for number, job in enumerate(self.jobs, 1):
+        for number, job in enumerate(self._jobs, 1):
             start_ms, end_ms = self._moment(job.start_s), self._moment(job.end_s)
             if now_ms < start_ms:
                 continue
@@ -84,58 +113,12 @@ class ScriptedTask:
             )
 
     def _moment(self, offset_s: float) -> int:
-        return self.started_ms + round(offset_s * 1_000 / self.speed)
+        return self._started_ms + round(offset_s * 1_000 / self._speed)
 
 
 def _known(**fields: object) -> dict[str, Any]:
     """The fields that have a value, in the order of the service's real answers."""
     return {name: value for name, value in fields.items() if value is not None}
-
-
-# By a word of the path: the task's status and message, and the message of the job that caused it.
-_BAD_ENDS = {
-    "fail": (
-        Status.FAILED,
-        "1 job could not be imported.",
-        "The connection [dws_traffic] that the job uses does not exist.",
-    ),
-    "warn": (
-        Status.WARNING,
-        "1 job was imported with a warning.",
-        "The job was there already and was overwritten.",
-    ),
-}
-
-
-def scripted(
-    path: str, *, project_id: str, workspace: str | None, started_ms: int, speed: float
-) -> ScriptedTask:
-    """The task that importing ``path`` starts.
-
-    A path that names ``fail`` ends FAILED, one that names ``warn`` ends with WARNING, one that
-    names ``big`` has a thousand subtasks, and one that names ``subtasks-N`` has N of them.
-    """
-    words = path.lower()
-    jobs = list(_many(1_000) if "big" in words else _FEW)
-    if number := re.search(r"subtasks-([0-9]{1,6})", words):
-        jobs = list(_many(min(int(number[1]), _MOST)))
-    bad_ends = (end for word, end in _BAD_ENDS.items() if word in words)
-    status, message, reason = next(bad_ends, (Status.SUCCESSFUL, None, None))
-    if jobs:
-        middle = len(jobs) // 2
-        jobs[middle] = replace(jobs[middle], status=status, message=reason)
-    return ScriptedTask(
-        # The last eight digits number the subtasks.
-        id=f"{secrets.token_hex(12)}{0:08x}",
-        name=f"Import the job from {path}.",
-        project_id=project_id,
-        workspace=workspace,
-        started_ms=started_ms,
-        speed=speed,
-        jobs=jobs,
-        status=status,
-        message=message,
-    )
 
 
 _FEW = (
