@@ -203,19 +203,15 @@ def _run(command: Sequence[str], simulator: Simulator) -> int:
     platforms.keep_child_statuses()
     try:
         child = subprocess.Popen(command, env=environ)  # noqa: S603 - what the user asked to run
-    except FileNotFoundError:
-        return _cannot_run(command[0], "not found", 127)
     except (OSError, ValueError) as error:
-        return _cannot_run(command[0], getattr(error, "strerror", None) or str(error), 126)
+        is_missing = isinstance(error, FileNotFoundError)
+        reason = "not found" if is_missing else getattr(error, "strerror", None) or error
+        print(f"dlftask.simulator: error: {command[0]}: {reason}", file=sys.stderr)
+        return 127 if is_missing else 126
     for arrived in early:
         child.send_signal(arrived)
     status = child.wait()
     return status if status >= 0 else 128 - status
-
-
-def _cannot_run(command: str, reason: str, status: int) -> int:
-    print(f"dlftask.simulator: error: {command}: {reason}", file=sys.stderr)
-    return status
 
 
 def _environment(environ: Mapping[str, str], ours: Mapping[str, str]) -> dict[str, str]:

@@ -3,7 +3,7 @@
 import json
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.client import HTTPMessage
 
 THROTTLED = (
@@ -53,8 +53,7 @@ def gateway_error(status: int, message: str | None = None) -> Response:
     code, usual = _GATEWAY_ERRORS.get(status, default)
     request_id = secrets.token_hex(16)
     body = {"error_code": code, "error_msg": message or usual, "request_id": request_id}
-    answer = json_response(body, status)
-    return Response(status, answer.body, {"X-Request-Id": request_id})
+    return replace(json_response(body, status), headers={"X-Request-Id": request_id})
 
 
 def json_response(value: object, status: int = 200) -> Response:

@@ -53,6 +53,8 @@ class Simulator:
     Raises ``OSError`` where it cannot listen.
     """
 
+    project_id = PROJECT_ID
+
     def __init__(
         self,
         *,
@@ -61,7 +63,6 @@ class Simulator:
         token: str | None = None,
         access_key: str | None = None,
         secret_key: str | None = None,
-        project_id: str = PROJECT_ID,
         speed: float = 1.0,
         faults: Iterable[Fault] = (),
         seed: int | None = None,
@@ -72,7 +73,6 @@ class Simulator:
         pod_authorization: str | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self.project_id = project_id
         self.speed = speed
         self.temporary_s = temporary_s
         self.pod_authorization = pod_authorization or secrets.token_urlsafe(32)
@@ -176,13 +176,8 @@ class Simulator:
 
     def start_import(self, path: str = "obs://aaaaa/jobs.zip", workspace: str | None = None) -> str:
         """Start an import as a POST does; returns the task's ID."""
-        task = ScriptedTask(
-            path,
-            project_id=self.project_id,
-            workspace=workspace,
-            started_ms=int(self.clock() * 1000),
-            speed=self.speed,
-        )
+        started_ms = int(self.clock() * 1000)
+        task = ScriptedTask(path, workspace, started_ms, self.speed)
         self._tasks[task.id] = task
         return task.id
 
@@ -246,7 +241,7 @@ class Simulator:
 
     def _answer_task(self, task_id: str, workspace: str | None) -> Response:
         if workspace is None and task_id in DOCUMENTED:
-            return json_response({**DOCUMENTED[task_id], "projectId": self.project_id})
+            return json_response(DOCUMENTED[task_id])
         task = self._tasks.get(task_id)
         if task is None or task.workspace != workspace:
             return error(400, "DLF.0810", "Task does not exist")

@@ -54,9 +54,7 @@ class ScriptedTask:
     ``big`` has a thousand subtasks, and one that names ``subtasks-N`` has N of them.
     """
 
-    def __init__(
-        self, path: str, *, project_id: str, workspace: str | None, started_ms: int, speed: float
-    ) -> None:
+    def __init__(self, path: str, workspace: str | None, started_ms: int, speed: float) -> None:
         words = path.lower()
         jobs = list(_many(1_000) if "big" in words else _FEW)
         if number := re.search(r"subtasks-([0-9]{1,6})", words):
@@ -70,7 +68,6 @@ class ScriptedTask:
         self.id = f"{secrets.token_hex(12)}{0:08x}"
         self.workspace = workspace
         self._name = f"Import the job from {path}."
-        self._project_id = project_id
         self._started_ms = started_ms
         self._speed = speed
         self._jobs = jobs
@@ -89,7 +86,7 @@ class ScriptedTask:
             lastUpdate=end_ms if ended else max(updates, default=self._started_ms),
             message=self._message if ended else None,
             name=self._name,
-            projectId=self._project_id,
+            projectId=PROJECT_ID,
             startTime=self._started_ms,
             status=self._status if ended else Status.RUNNING,
             subtasks=subtasks,
