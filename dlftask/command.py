@@ -3,7 +3,7 @@
 import os
 import shlex
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
@@ -28,14 +28,13 @@ from dlftask.platforms import in_foreground
 from dlftask.settings import Settings
 from dlftask.signals import cancel_end, end_stuck_process, terminal_restored
 from dlftask.streams import Streams
-from dlftask.task import Status, Subtask, Task
+from dlftask.task import Status, Subtask, Task, read_json
 from dlftask.waiting.policy import WaitPolicy
 from dlftask.waiting.snapshot import Snapshot, overall_status
 
 if TYPE_CHECKING:
     from dlftask.output.query import Query
     from dlftask.output.screen import InPlaceView
-    from dlftask.output.terminal_progress import TerminalProgress
 
 
 _LATE_S = 0.3
@@ -57,20 +56,6 @@ class Command(NamedTuple):
     def watches(self) -> bool:
         """Whether the wait itself is what the user wants to see."""
         return self.name == "watch"
-
-    def resumed(self, task_ids: Iterable[str], *, settings: Settings, fail_fast: bool) -> str:
-        """The command line that waits for some of its tasks again; not so ``fail_fast``."""
-        words = ["dlftask", self.name, *self.options]
-        prefix = ""
-        if fail_fast:
-            words = [word for word in words if word != "--fail-fast"]
-            switched_on = settings.environ.get("DLFTASK_FAIL_FAST")
-            if switched_on or "fail_fast" in settings.profile.values:
-                prefix = "DLFTASK_FAIL_FAST=0 "
-        ids = list(task_ids)
-        if any(task_id.startswith("-") for task_id in ids):
-            words.append("--")
-        return prefix + shlex.join([*words, *ids])
 
 
 def run(command: Command, settings: Settings, streams: Streams) -> ExitStatus:
@@ -137,8 +122,6 @@ def _client(settings: Settings, streams: Streams) -> Iterator[Client]:
 
 def _start_demo_import(client: Client) -> list[str]:
     """Start an import as a user would, with the call that a user would make."""
-    from dlftask.task import read_json
-
     body = b'{"path": "obs://demo/jobs.zip"}'
     response = client.service.call("POST", "jobs/import", body=body)
     return [read_json(response.body)["taskId"]]
@@ -164,12 +147,30 @@ class _Run:
             color=streams.color,
             width=streams.size()[0] if streams.out_is_terminal else None,
         )
-        watches_tree = command.watches and settings.output == "tree" and not settings.quiet
-        in_place = settings.progress == "auto" and streams.can_redraw and not settings.debug
-        self._draws = watches_tree and in_place
-        self._prints_jsonl = command.watches and settings.output == "jsonl"
-        self._prints_changes = watches_tree and not in_place and settings.progress != "none"
+        self._shows = self._shown_while_waiting()
         self._tall = False
+
+    def _shown_while_waiting(self) -> str:
+        """What shows the wait: the one place that decides.
+
+        On standard output ``tree`` in place, or lines: ``changes`` or ``jsonl``; on standard error
+        ``line`` in place, or ``lines``; or ``nothing``.
+        """
+        settings, streams = self._settings, self._streams
+        output = settings.output if self._command.watches else None
+        # A trace between the frames would tear them apart.
+        in_place = settings.progress == "auto" and not settings.debug
+        if settings.quiet or not settings.wait:
+            return "nothing"
+        if output == "jsonl":
+            return "jsonl"
+        if output == "tree" and in_place and streams.can_redraw:
+            return "tree"
+        if settings.progress == "none":
+            return "nothing"
+        if output == "tree":
+            return "changes"
+        return "line" if in_place and streams.err_can_redraw else "lines"
 
     @property
     def _snapshots(self) -> list[Snapshot]:
@@ -218,7 +219,6 @@ class _Run:
             fail_fast=settings.fail_fast,
             strict=settings.strict,
         )
-        result: list[str] = []
         with self._view(policy.until_s) as view:
             changes = self._client.follow(
                 self._command.task_ids, policy, note=view.note, tick_s=view.tick_s
@@ -235,85 +235,76 @@ class _Run:
             result = self._result()
             view.close(keep=not result)
         cancel_end()  # the printing of a result is never cut short
-        utf8 = FORMATS[settings.output].utf8
-        write = self._streams.write_utf8 if utf8 else self._streams.write
         for piece in result:
-            write(piece)
+            self._streams.write(piece, utf8=FORMATS[settings.output].utf8)
 
     @contextmanager
     def _view(self, until_s: float) -> Iterator[View]:
         """What shows the wait; closed with its last frame where no result follows."""
-        view = self._in_place_view()
-        if view is None:
+        if self._shows not in ("tree", "line"):
             yield self._lines_view(until_s)
             return
+        view = self._in_place_view()
+        descriptor = 1 if self._shows == "tree" else 2
         try:
-            with terminal_restored(view.restore, view.forget, descriptor=1 if self._draws else 2):
+            with terminal_restored(view.restore, view.forget, descriptor=descriptor):
                 yield view
         finally:
             view.close(keep=True)
 
-    def _in_place_view(self) -> "InPlaceView | None":
-        """A drawing on the terminal: of ``watch`` on standard output, else on standard error."""
-        settings, streams, state = self._settings, self._streams, self._state
-        if self._draws:
+    def _in_place_view(self) -> "InPlaceView":
+        from dlftask.output.terminal_progress import TerminalProgress, shows_progress
+
+        state, streams = self._state, self._streams
+        write = streams.write if self._shows == "tree" else streams.log_raw
+        tab = TerminalProgress(state, write) if shows_progress(os.environ) else None
+        if self._shows == "tree":
             from dlftask.output.live import LiveView
 
-            tab = self._tab(streams.write)
-            compact = settings.compact
+            compact = self._settings.compact
             return LiveView(state, streams, compact=compact, tab=tab, may_draw=in_foreground)
-        if not settings.wait or settings.quiet or self._prints_changes or self._prints_jsonl:
-            return None
-        in_place = settings.progress == "auto" and streams.err_is_terminal and not streams.dumb
-        # A trace between the frames would tear them apart: with one, a terminal gets lines too.
-        if not in_place or settings.debug:
-            return None
         from dlftask.output.progress import ProgressLine
 
-        return ProgressLine(state, streams, tab=self._tab(streams.log_raw), may_draw=in_foreground)
+        return ProgressLine(state, streams, tab=tab, may_draw=in_foreground)
 
     def _lines_view(self, until_s: float) -> View:
-        """Lines on standard output for ``watch``, else on standard error; or nothing."""
         from dlftask.output import log
 
         settings, streams, state = self._settings, self._streams, self._state
-        shown = settings.progress != "none"
-        if settings.quiet or not settings.wait:
+        write: Callable[[str], object]
+        if self._shows == "nothing":
             return log.Silent(streams, notes=not settings.quiet)
-        if self._prints_jsonl:
-            lines = log.JsonLines(
-                state, query=self._options.query, terminal=streams.out_is_terminal
-            ).of
-            write = partial(streams.write_utf8, until_s=until_s)
-            return log.LogView(state, streams, lines, write, utc=settings.utc, heartbeat=shown)
-        if not shown:
-            return log.Silent(streams, notes=True)
-        if self._prints_changes:
+        if self._shows == "jsonl":
+            terminal = streams.out_is_terminal
+            lines = log.JsonLines(state, query=self._options.query, terminal=terminal).of
+            write = partial(streams.write, utf8=True, until_s=until_s)
+        elif self._shows == "changes":
             lines = log.ChangeLines(state, utc=settings.utc, color=streams.color).of
             write = partial(streams.write, until_s=until_s)
-            return log.LogView(state, streams, lines, write, utc=settings.utc)
-        lines = log.TaskLines(
-            state, utc=settings.utc, color=streams.err_color, encoding=streams.err_encoding
-        ).of
-        return log.LogView(state, streams, lines, streams.log_raw, utc=settings.utc, announce=True)
-
-    def _tab(self, write: Callable[[str], object]) -> "TerminalProgress | None":
-        from dlftask.output.terminal_progress import TerminalProgress, shows_progress
-
-        if not shows_progress(os.environ):
-            return None
-        return TerminalProgress(self._state, write)
+        else:
+            color, encoding = streams.err_color, streams.err_encoding
+            lines = log.TaskLines(state, utc=settings.utc, color=color, encoding=encoding).of
+            write = streams.log_raw
+        return log.LogView(
+            state,
+            streams,
+            lines,
+            write,
+            utc=settings.utc,
+            announce=self._shows == "lines",
+            heartbeat=settings.progress != "none",
+        )
 
     def _result(self) -> list[str]:
         """The text of the result, in pieces; of ``watch`` only what was not printed as it came."""
         settings, streams = self._settings, self._streams
         snapshots = self._snapshots
-        if settings.quiet or self._prints_jsonl:
+        if settings.quiet or self._shows == "jsonl":
             return []
-        if self._prints_changes and not (settings.debug and streams.can_redraw):
+        if self._shows == "changes" and not (settings.debug and streams.can_redraw):
             return []
         options = self._options._replace(now_ms=time.time_ns() // 1_000_000)
-        if self._shows_tree and streams.out_is_terminal and not settings.compact:
+        if settings.output == "tree" and streams.out_is_terminal and not settings.compact:
             # With the last line and the next prompt.
             self._tall = not tree_fits(snapshots, options, streams.size()[1] - 2)
         if self._tall and self._command.watches:
@@ -326,25 +317,27 @@ class _Run:
             return False
         from dlftask.output.reports import write_reports
 
-        snapshots = [_last_known(snapshot, end) for snapshot in self._snapshots]
+        snapshots = self._snapshots
+        if end is not None:
+            # A task that was never seen has an error.
+            error = _NoResponse(end) if isinstance(end, Interrupted) else end
+            snapshots = [
+                snapshot if snapshot.task or snapshot.error else replace(snapshot, error=error)
+                for snapshot in snapshots
+            ]
         errors = write_reports(self._settings.reports, snapshots, self._options)
         for error in errors:
             write_error(error, self._streams)
         return bool(errors)
 
-    @property
-    def _shows_tree(self) -> bool:
-        return self._settings.output == "tree"
-
     def _summarize(self) -> None:
         """On a terminal, end with a line on how it ended, where the tree does not show it all."""
         settings, snapshots = self._settings, self._snapshots
         watches, several = self._command.watches, self._state.several
-        if settings.quiet or not (self._shows_tree and self._streams.out_is_terminal):
+        if settings.quiet or settings.output != "tree" or not self._streams.out_is_terminal:
             return
-        if not (watches or several or self._tall):
-            return
-        if not several and snapshots[0].error is not None:
+        is_lost = not several and snapshots[0].error is not None
+        if is_lost or not (watches or several or self._tall):
             return
         from dlftask.output.summary import summary
 
@@ -360,48 +353,44 @@ class _Run:
 
     def _write_unfinished(self, end: DlftaskError | Interrupted | None) -> None:
         """Write what is known of tasks whose wait ended before they did, and how to resume."""
-        snapshots = self._snapshots
-        if end is None:
-            left = [snapshot for snapshot in snapshots if _ended_early(snapshot)]
-        else:
-            left = [snapshot for snapshot in snapshots if not snapshot.settled]
-        if not isinstance(end, Interrupted | None):  # the wait may never have begun
-            left = [snapshot for snapshot in left if snapshot.task is not None]
+        left = [snapshot for snapshot in self._snapshots if _is_unfinished(snapshot, end)]
         for snapshot in left:
             self._streams.log(f"dlftask: task {snapshot.task_id}: {known_state(snapshot.task)}")
         if left and not self._settings.demo:
-            resumed = self._command.resumed(
-                (snapshot.task_id for snapshot in left),
-                settings=self._settings,
-                fail_fast=any(snapshot.failed_fast for snapshot in left),
-            )
-            self._streams.log(f"dlftask: to resume: {resumed}")
+            self._streams.log(f"dlftask: to resume: {self._command_to_resume(left)}")
+
+    def _command_to_resume(self, left: list[Snapshot]) -> str:
+        """The command line that waits for some of the tasks again, but not to fail fast again."""
+        words, prefix = ["dlftask", self._command.name, *self._command.options], ""
+        if any(snapshot.failed_fast for snapshot in left):
+            words = [word for word in words if word != "--fail-fast"]
+            switched_on = self._settings.environ.get("DLFTASK_FAIL_FAST")
+            if switched_on or "fail_fast" in self._settings.profile.values:
+                prefix = "DLFTASK_FAIL_FAST=0 "
+        ids = [snapshot.task_id for snapshot in left]
+        if any(task_id.startswith("-") for task_id in ids):
+            words.append("--")
+        return prefix + shlex.join([*words, *ids])
 
 
 class _NoResponse(DlftaskError):
     """In a report: a signal ended the run before the task was seen."""
 
-    def __init__(self, status: ExitStatus) -> None:
+    def __init__(self, end: Interrupted) -> None:
         super().__init__("no response before the run was interrupted")
-        self.exit_status = status
+        self.exit_status = end.exit_status
 
 
-def _last_known(snapshot: Snapshot, end: DlftaskError | Interrupted | None) -> Snapshot:
-    """For a report: a task that was never seen has an error."""
-    if snapshot.task is not None or snapshot.error is not None or end is None:
-        return snapshot
-    error = _NoResponse(end.exit_status) if isinstance(end, Interrupted) else end
-    return replace(snapshot, error=error)
-
-
-def _ended_early(snapshot: Snapshot) -> bool:
+def _is_unfinished(snapshot: Snapshot, end: DlftaskError | Interrupted | None) -> bool:
     """Whether a wait ended before its task did, though it may still go on."""
+    if end is not None:
+        # After an error, the wait may never have begun.
+        has_begun = snapshot.task is not None or isinstance(end, Interrupted)
+        return has_begun and not snapshot.settled
     if isinstance(snapshot.error, WaitTimeout):
         return True
-    if snapshot.failed_fast and snapshot.task is not None:
+    if snapshot.task is None:
+        return False
+    if snapshot.failed_fast:
         return snapshot.task.running
-    return (
-        snapshot.error is not None
-        and snapshot.task is not None
-        and not isinstance(snapshot.error, TaskNotFound)
-    )
+    return snapshot.error is not None and not isinstance(snapshot.error, TaskNotFound)

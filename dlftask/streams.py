@@ -5,7 +5,8 @@ import stat
 import sys
 import time
 from collections.abc import Mapping
-from typing import TextIO
+from contextlib import suppress
+from typing import TextIO, TypeGuard
 
 from dlftask.errors import BrokenOutput, ConfigurationError, OutputFailed, WaitTimeout
 from dlftask.platforms import PIPE_CHUNK, enable_vt, is_broken_pipe, wait_writable
@@ -42,15 +43,10 @@ class Streams:
         self.err_encoding = _encoding(self._err)
         self.can_redraw = self._understands_escapes(self._out)
         """Whether standard output is a terminal that can be drawn on in place."""
+        self.err_can_redraw = self._understands_escapes(self._err)
         self.color = self._colored(color, terminal=self.can_redraw)
         """Whether standard output gets colours."""
-        self.err_color = self._colored(color, terminal=self._understands_escapes(self._err))
-        """Whether standard error gets colours."""
-
-    @property
-    def dumb(self) -> bool:
-        """A terminal that cannot move its cursor: treated as a pipe, but for its width."""
-        return self._environ.get("TERM", "") in ("dumb", "unknown")
+        self.err_color = self._colored(color, terminal=self.err_can_redraw)
 
     @property
     def unicode(self) -> bool:
@@ -68,21 +64,24 @@ class Streams:
                 return columns, rows
         return 80, 24
 
-    def write(self, text: str, *, until_s: float | None = None) -> None:
+    def write(self, text: str, *, utf8: bool = False, until_s: float | None = None) -> None:
         r"""Write to standard output, in its own encoding; what it lacks as ``\uXXXX``.
 
-        With ``until_s``, a moment (monotonic), lines that are not taken by then are dropped whole.
+        ``utf8`` is for data, which is UTF-8 whatever the locale's encoding. With ``until_s``, a
+        moment (monotonic), lines that are not taken by then are dropped whole.
         Raises ``BrokenOutput`` and ``OutputFailed``.
         """
-        self._write(text.encode(self.out_encoding, "backslashreplace"), until_s)
-
-    def write_utf8(self, text: str, *, until_s: float | None = None) -> None:
-        """Write data to standard output in UTF-8, whatever the locale's encoding; as ``write``.
-
-        Not on a terminal of another encoding: to that, a byte of UTF-8 can be a control character.
-        """
-        encoding = self.out_encoding if self.out_is_terminal else "utf-8"
-        self._write(text.encode(encoding, "backslashreplace"), until_s)
+        if self._out is None:
+            raise OutputFailed("the output could not be written: standard output is closed")
+        # To a terminal of another encoding, a byte of UTF-8 can be a control character.
+        encoding = "utf-8" if utf8 and not self.out_is_terminal else self.out_encoding
+        try:
+            _put(self._out, text.encode(encoding, "backslashreplace"), until_s)
+        except BrokenPipeError:
+            raise BrokenOutput("the output was closed early") from None
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise OutputFailed(f"the output could not be written: {reason}") from None
 
     def check_reader(self) -> None:
         """Raise ``BrokenOutput`` where nobody reads standard output any more, nothing written."""
@@ -97,27 +96,15 @@ class Streams:
 
     def log_raw(self, text: str) -> None:
         """Write to standard error as it is, with no newline added."""
-        if self._err is None:
-            return
-        try:
-            _put(self._err, text.encode(self.err_encoding, "backslashreplace"), None)
-        except (OSError, ValueError):
-            return
-
-    def _write(self, data: bytes, until_s: float | None) -> None:
-        if self._out is None:
-            raise OutputFailed("the output could not be written: standard output is closed")
-        try:
-            _put(self._out, data, until_s)
-        except BrokenPipeError:
-            raise BrokenOutput("the output was closed early") from None
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise OutputFailed(f"the output could not be written: {reason}") from None
+        if self._err is not None:
+            with suppress(OSError, ValueError):
+                _put(self._err, text.encode(self.err_encoding, "backslashreplace"), None)
 
     def _understands_escapes(self, stream: TextIO | None) -> bool:
-        terminal = _is_terminal(stream) and not self.dumb
-        return terminal and stream is not None and enable_vt(stream.fileno())
+        # A dumb one cannot move its cursor: treated as a pipe, but for its width.
+        if not _is_terminal(stream) or self._environ.get("TERM") in ("dumb", "unknown"):
+            return False
+        return enable_vt(stream.fileno())
 
     def _colored(self, chosen: str | None, *, terminal: bool) -> bool:
         if chosen is None and self._environ.get("NO_COLOR"):
@@ -158,13 +145,12 @@ def _ready_by(stream: TextIO) -> tuple[int | None, int]:
     """The descriptor to wait for before each write, and how much a write may take then."""
     try:
         descriptor = stream.fileno()
-        mode = os.fstat(descriptor).st_mode
     except (AttributeError, ValueError):  # no file at all
         return None, _LARGE_CHUNK
-    if stat.S_ISREG(mode):
-        return None, _LARGE_CHUNK
+    mode = os.fstat(descriptor).st_mode
     # To a terminal in one piece: between two, it would show half a frame.
-    return descriptor, _LARGE_CHUNK if stat.S_ISCHR(mode) else PIPE_CHUNK
+    in_one_piece = stat.S_ISREG(mode) or stat.S_ISCHR(mode)
+    return descriptor, _LARGE_CHUNK if in_one_piece else PIPE_CHUNK
 
 
 def read_input(until_s: float) -> bytes:
@@ -195,11 +181,8 @@ def can_encode(text: str, encoding: str) -> bool:
     return True
 
 
-def _is_terminal(stream: TextIO | None) -> bool:
-    try:
-        return stream is not None and stream.isatty()
-    except ValueError:
-        return False
+def _is_terminal(stream: TextIO | None) -> TypeGuard[TextIO]:
+    return stream is not None and stream.isatty()
 
 
 def _encoding(stream: TextIO | None) -> str:

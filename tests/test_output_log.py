@@ -30,9 +30,9 @@ class Recorder(Streams):
         )
         self.writes = 0
 
-    def _write(self, data: bytes, until_s: float | None) -> None:
+    def write(self, text: str, *, utf8: bool = False, until_s: float | None = None) -> None:
         self.writes += 1
-        super()._write(data, until_s)
+        super().write(text, utf8=utf8, until_s=until_s)
 
     def printed(self) -> list[str]:
         return self.out.getvalue().decode().splitlines()
@@ -66,7 +66,7 @@ class Log:
         self.state = WaitState(ids or ["a"], now=self.clock, wall=lambda: SEEN_S)
         lines = make(self.state, self.streams)
         stderr = isinstance(lines, TaskLines)
-        write = self.streams.log_raw if stderr else self.streams.write_utf8
+        write = self.streams.log_raw if stderr else self.streams.write
         self.view = LogView(self.state, self.streams, lines.of, write, utc=True, announce=stderr)
 
     def show(self, *snapshots: Snapshot) -> None:

@@ -397,7 +397,7 @@ class Recorded(Streams):
     def log_raw(self, text: str) -> None:  # noqa: ARG002 - that it was said is enough
         self.moments.append(self.pool.now())
 
-    def _write(self, data: bytes, until_s: float | None) -> None:  # noqa: ARG002
+    def write(self, text: str, *, utf8: bool = False, until_s: float | None = None) -> None:  # noqa: ARG002
         self.moments.append(self.pool.now())
 
 
@@ -412,7 +412,7 @@ def test_no_log_of_an_hours_wait_is_silent_for_more_than_a_minute(
     lines: dict[str, tuple[Lines, Callable[[str], object]]] = {
         "watch": (ChangeLines(state, utc=True).of, streams.write),
         "get --wait": (TaskLines(state, utc=True).of, streams.log_raw),
-        "jsonl": (JsonLines(state).of, streams.write_utf8),
+        "jsonl": (JsonLines(state).of, streams.write),
     }
     view = LogView(state, streams, *lines[kind], utc=True)
     policy = WaitPolicy(wait=True, interval_s=interval_s, began_s=pool.now())
