@@ -184,8 +184,6 @@ def _check_command(word: str) -> None:
 app = typer.Typer(
     cls=_Group,
     add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -216,23 +214,15 @@ def _print_completion(shell: str | None) -> None:
     raise typer.Exit
 
 
-@app.callback(help=_ABOUT)
+@app.callback()
 def _dlftask(
     ctx: typer.Context,
     *,
     show_completion: Annotated[  # noqa: ARG001 - its callback does it
-        str | None,
-        typer.Option(
-            "--show-completion",
-            callback=_print_completion,
-            is_eager=True,
-            help=_COMPLETION,
-            metavar="SHELL",
-        ),
+        str | None, typer.Option(callback=_print_completion, is_eager=True)
     ] = None,
     version: Annotated[  # noqa: ARG001 - its callback does it
-        bool,
-        typer.Option("--version", callback=_print_version, is_eager=True, help=_VERSION),
+        bool, typer.Option("--version", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
     if ctx.invoked_subcommand is None:
@@ -243,40 +233,30 @@ def _dlftask(
 def _add_command(name: str) -> None:
     """Add a command with the options of the table, in the signature that Typer reads."""
 
-    def command(ctx: typer.Context, task_ids: list[str] | None = None, **options: Any) -> None:
+    def command(ctx: typer.Context, task_ids: list[str] | None, **options: Any) -> None:
         _run(ctx, task_ids or [], options)
 
     annotations: dict[str, Any] = {
         "ctx": typer.Context,
-        "task_ids": Annotated[list[str] | None, typer.Argument(metavar="TASK_ID...")],
+        "task_ids": Annotated[list[str] | None, typer.Argument()],
     }
     # ``watch --wait`` waits anyway.
-    hidden = [option for option in OPTIONS.values() if option.command not in ("", name)]
-    for option in options_of(name) + hidden:
+    others = [option for option in OPTIONS.values() if option.command not in ("", name)]
+    for option in options_of(name) + others:
         names = filter(None, (option.short, option.name))
-        metavar, is_hidden = option.metavar or None, option.command not in ("", name)
-        info = typer.Option(*names, help=option.full_help, metavar=metavar, hidden=is_hidden)
         kind: Any = list[str] if option.key == "report" else str if option.metavar else bool
-        annotations[option.key] = Annotated[kind | None, info]
-    parameter = inspect.Parameter
-    signature = inspect.Signature(
-        [
-            parameter(
-                key,
-                parameter.KEYWORD_ONLY if key in OPTIONS else parameter.POSITIONAL_OR_KEYWORD,
-                default=parameter.empty if key == "ctx" else None,
-                annotation=annotation,
-            )
-            for key, annotation in annotations.items()
-        ]
-    )
-    command.__signature__ = signature  # type: ignore[attr-defined]
-    command.__annotations__ = annotations
-    app.command(name, cls=_Command, help=_COMMANDS[name])(command)
+        annotations[option.key] = Annotated[kind | None, typer.Option(*names)]
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    parameters = [
+        inspect.Parameter(key, keyword, default=None, annotation=annotation)
+        for key, annotation in annotations.items()
+    ]
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    app.command(name, cls=_Command)(command)
 
 
-@app.command("help", cls=_Command, help=_COMMANDS["help"])
-def _help(command: Annotated[str | None, typer.Argument(metavar="[COMMAND]")] = None) -> None:
+@app.command("help", cls=_Command)
+def _help(command: Annotated[str | None, typer.Argument()] = None) -> None:
     if command is not None:
         _check_command(command)
     _print_help(command if command in ("get", "watch") else "")
@@ -308,21 +288,17 @@ def _usage_error(error: Exception, path: str) -> ConfigurationError:
         text = " ".join(str(error.format_message()).split())  # type: ignore[attr-defined]
         text = (text[:1].lower() + text[1:]).removesuffix(".")
         return ConfigurationError(text, hint=f"see {path} --help")
-    name = str(option).lstrip("-").lower().replace("_", "-")
-    names = {one.name: one for one in OPTIONS.values()}
-    top = ("--version", "--show-completion", "--help")
-    here = (*names, "--help") if path != "dlftask" else top
     # The dashes, which all have, would make short names look alike.
-    near = nearest(name, [*(one[2:] for one in (*names, *top)), *_INSTEAD])
-    hint = f"see {path} --help"
-    if near in _INSTEAD:
-        hint = _INSTEAD[near]
-    elif near and f"--{near}" in here:
-        hint = f"did you mean --{near}?"
-    elif near and f"--{near}" in names:
-        hint = f"options come after the command: dlftask get --{near} …"
-    elif near:
-        hint = f"did you mean: dlftask --{near}?"
+    options = [one.name[2:] for one in OPTIONS.values()]
+    top = ["version", "show-completion", "help"]
+    here = top if path == "dlftask" else [*options, "help"]
+    # What is right here counts before what is right elsewhere.
+    hints = {one: f"options come after the command: dlftask get --{one} …" for one in options}
+    hints |= {one: f"did you mean: dlftask --{one}?" for one in top}
+    hints |= {one: f"did you mean --{one}?" for one in here}
+    hints |= _INSTEAD
+    near = nearest(str(option).lstrip("-").replace("_", "-"), hints)
+    hint = hints[near] if near else f"see {path} --help"
     return ConfigurationError(f"no such option: {option}", hint=hint)
 
 

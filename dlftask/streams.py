@@ -51,7 +51,11 @@ class Streams:
     @property
     def unicode(self) -> bool:
         """Whether standard output's encoding has the symbols and lines of a tree."""
-        return can_encode(_UNICODE_PROBE, self.out_encoding)
+        try:
+            _UNICODE_PROBE.encode(self.out_encoding)
+        except UnicodeEncodeError:
+            return False
+        return True
 
     def size(self) -> tuple[int, int]:
         """Columns and rows of the terminal now; 80 by 24 where it is unknown."""
@@ -170,15 +174,6 @@ def read_input(until_s: float) -> bytes:
         raise ConfigurationError("standard input is too long to be a list of task IDs") from None
     except OSError as error:
         raise ConfigurationError(f"standard input: {error.strerror}") from None
-
-
-def can_encode(text: str, encoding: str) -> bool:
-    """Whether an encoding has every character of a text."""
-    try:
-        text.encode(encoding)
-    except (UnicodeEncodeError, LookupError):
-        return False
-    return True
 
 
 def _is_terminal(stream: TextIO | None) -> TypeGuard[TextIO]:
