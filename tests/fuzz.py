@@ -25,10 +25,11 @@ from dlftask.durations import parse_duration
 from dlftask.errors import ConfigurationError, DlftaskError
 from dlftask.messages import write_error
 from dlftask.output.data import render_json, render_jsonl
+from dlftask.output.formats import RenderOptions, render
 from dlftask.output.junit import render_junit
 from dlftask.output.log import ChangeLines
 from dlftask.output.text import escape_controls
-from dlftask.output.tree import tree_lines
+from dlftask.output.tree import tree_rows
 from dlftask.output.tsv import render_tsv
 from dlftask.output.view import WaitState
 from dlftask.profiles import read_profile
@@ -129,10 +130,11 @@ def read_and_render(body: bytes) -> None:
         return
     snapshots = [Snapshot("asked", task, settled=True)]
     for utc, compact, unicode in ((True, False, True), (False, True, False)):
-        lines = list(tree_lines(task, utc=utc, compact=compact, unicode=unicode))
-        if any("\n" in line for line in lines):
+        options = RenderOptions(utc=utc, compact=compact, unicode=unicode)
+        pieces = [text for row in tree_rows(snapshots[0], options) for text, _ in row.label]
+        if any("\n" in text.removeprefix("\n") for text in pieces):
             raise AssertionError("a line of the tree has a line break")
-        check_clean("".join(lines).replace("\t", "\x00"))
+        check_clean("".join(render("tree", snapshots, options)).replace("\t", "\x00"))
     text = ChangeLines(WaitState(["asked"]), utc=True).of(Snapshot("asked", task))
     for line in text.splitlines():
         check_clean(line)

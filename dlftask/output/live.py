@@ -12,13 +12,12 @@ from dlftask.output.subtasks import (
     counts_text,
     done_and_failed,
     done_text,
-    elapsed_text,
     lost,
     shown_status,
 )
 from dlftask.output.terminal_progress import TerminalProgress
 from dlftask.output.text import display_name, duration_text, paint, status_word, style, symbol
-from dlftask.output.tree import GAP
+from dlftask.output.tree import GAP, Pieces, branch_guides, running_text
 from dlftask.output.view import WaitState
 from dlftask.streams import Streams
 from dlftask.task import Status, Subtask, Task, status_info
@@ -32,8 +31,6 @@ _SHORTEST_MESSAGE = 8
 
 _Item = TypeVar("_Item")
 _Counts = Counter[str | None]
-_Line = list[tuple[str, str]]
-"""Pieces of text, each with its style."""
 
 
 class _Ranked(Generic[_Item]):
@@ -79,7 +76,7 @@ class _Ranked(Generic[_Item]):
 class _Entry:
     """A line of the drawing and the message behind it, which may continue on lines below."""
 
-    line: _Line
+    line: Pieces
     message: str = ""
     """What is still to be shown, because it does not fit on the line."""
     hang: str = ""
@@ -128,7 +125,7 @@ class LiveView(InPlaceView):
         room = height - len(footer)
         entries = self._body(tasks, room, width) if room > 0 else []
         self._wrap_messages(entries, room - len(entries), width)
-        lines: list[_Line] = []
+        lines: list[Pieces] = []
         for entry in entries:
             lines.append(entry.line)
             lines += [[(entry.hang, ""), (text, "")] for text in entry.below]
@@ -202,24 +199,19 @@ class LiveView(InPlaceView):
         if height <= 0:
             return
         shown, rest = subtasks.choose(height, compact=self._compact)
-        branch, last, bar = ("├── ", "└── ", "│   ") if self._unicode else ("+-- ", "`-- ", "|   ")
-        for place, subtask in enumerate(shown, 1):
-            ends = place == len(shown) and not rest
-            entry = self._node(subtask, self._facts(subtask), width - len(branch))
-            entry.line.insert(0, (last if ends else branch, ""))
-            entry.hang = ("    " if ends else bar) + entry.hang
+        guides = branch_guides(len(shown) + bool(rest), unicode=self._unicode)
+        for subtask, (guide, below) in zip(shown, guides, strict=False):
+            entry = self._node(subtask, self._facts(subtask), width - len(guide))
+            entry.line.insert(0, (guide, ""))
+            entry.hang = below + entry.hang
             yield entry
         if rest:
-            yield _Entry([(last, ""), *self._rest(rest)])
+            yield _Entry([(guides[-1][0], ""), *self._rest(rest)])
 
     def _facts(self, node: Task | Subtask) -> list[str]:
         """The duration, which is the time so far where the node runs."""
-        if node.status != Status.RUNNING:
-            text = duration_text(node.duration_ms)
-        elif node.start_ms is None or self._now_ms - node.start_ms < 1000:
-            text = ""
-        else:
-            text = elapsed_text((self._now_ms - node.start_ms) // 1000)
+        runs = node.status == Status.RUNNING
+        text = running_text(node, self._now_ms) if runs else duration_text(node.duration_ms)
         return [text] if text else []
 
     def _free(self, node: Task | Subtask, facts: list[str], width: int) -> int:
@@ -244,7 +236,7 @@ class LiveView(InPlaceView):
         return self._with_message(line, node.message or "", width, "  ", node.status)
 
     def _with_message(
-        self, line: _Line, message: str, width: int, hang: str, status: str | None
+        self, line: Pieces, message: str, width: int, hang: str, status: str | None
     ) -> _Entry:
         """The line with as much of the message as fits behind it."""
         if not message:
@@ -283,11 +275,11 @@ class LiveView(InPlaceView):
         before = self.ellipsis if start else ""
         return before + task_id[start:end] + (self.ellipsis if task_id[end:] else "")
 
-    def _rest(self, counts: _Counts, what: str = "") -> _Line:
+    def _rest(self, counts: _Counts, what: str = "") -> Pieces:
         only = next(iter(counts)) if len(counts) == 1 else None
         return [(f"{self.ellipsis} {what}{counts_text(counts)}", style(only) if only else "dim")]
 
-    def _bar(self, tasks: _Counts, width: int) -> _Line:
+    def _bar(self, tasks: _Counts, width: int) -> Pieces:
         """How many have ended, as a bar and in words, and the time so far."""
         words = [done_text(tasks, "tasks")] if self._state.several else []
         if self._state.subtasks.total():
@@ -324,12 +316,12 @@ class LiveView(InPlaceView):
         facts = self._facts(first.task) if first.task and first.task.running and not more else []
         return facts[0] if facts else self._state.elapsed
 
-    def _to_text(self, line: _Line, width: int) -> str:
+    def _to_text(self, line: Pieces, width: int) -> str:
         """The line's pieces with their colours, cut to the width."""
         if sum(cell_len(text) for text, _ in line) > width:
             ellipsis = self.ellipsis[:width]
             left = width - cell_len(ellipsis)
-            pieces: _Line = []
+            pieces: Pieces = []
             for text, look in line:
                 pieces.append((set_cell_size(text, min(cell_len(text), left)), look))
                 left -= cell_len(pieces[-1][0])
