@@ -281,9 +281,7 @@ class _Run:
         if settings.quiet or not settings.wait:
             return log.Silent(streams, notes=not settings.quiet)
         if self._prints_jsonl:
-            lines = log.JsonLines(
-                state, query=self._options.query, terminal=streams.out_is_terminal
-            ).of
+            lines = log.JsonLines(state, self._options).of
             write = partial(streams.write_utf8, until_s=until_s)
             return log.LogView(state, streams, lines, write, utc=settings.utc, heartbeat=shown)
         if not shown:

@@ -8,10 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dlftask.errors import ConfigurationError, ServiceUnavailable, TaskNotFound, WaitTimeout
-from dlftask.output.data import render_json, render_jsonl
 from dlftask.output.formats import RenderOptions, render
-from dlftask.output.query import compile_query
-from dlftask.output.tsv import render_tsv
+from dlftask.output.query import Query, compile_query
 from dlftask.task import read_task
 from dlftask.waiting.snapshot import Snapshot
 
@@ -31,7 +29,15 @@ def task(**more: Any) -> dict[str, Any]:
 
 
 def tsv(snapshots: list[Snapshot]) -> str:
-    return "".join(render_tsv(snapshots))
+    return "".join(render("tsv", snapshots, RenderOptions()))
+
+
+def render_json(snapshots: list[Snapshot], query: Query | None = None, **options: Any) -> str:
+    return "".join(render("json", snapshots, RenderOptions(query=query, **options)))
+
+
+def render_jsonl(snapshots: list[Snapshot], query: Query | None = None, **options: Any) -> str:
+    return "".join(render("jsonl", snapshots, RenderOptions(query=query, **options)))
 
 
 MISSING = Snapshot("gone", error=NOT_FOUND, settled=True)
@@ -170,7 +176,7 @@ def test_a_query_with_jsonl_selects_from_each_line() -> None:
 def test_a_bare_string_goes_to_a_pipe_as_it_is_and_to_a_terminal_made_visible() -> None:
     snapshot, query = had(task(name="a\nb\x1b\ud800")), compile_query("name")
     assert render_json([snapshot], query) == "a\nb\x1b\\ud800\n"
-    assert render_json([snapshot], query, terminal=True) == "a\\x0ab\\x1b\\ud800\n"
+    assert render_json([snapshot], query, width=80) == "a\\x0ab\\x1b\\ud800\n"
 
 
 def test_a_bare_string_of_jsonl_is_one_line_wherever_it_goes() -> None:
@@ -178,7 +184,7 @@ def test_a_bare_string_of_jsonl_is_one_line_wherever_it_goes() -> None:
     piped = render_jsonl([snapshot], query)
     assert piped == "a\\nb\\r\\x0b\\x0c\\x85\\u2028\x1b\t\\é\n"
     assert len(piped.splitlines()) == 1
-    shown = render_jsonl([snapshot], query, terminal=True)
+    shown = render_jsonl([snapshot], query, width=80)
     assert shown == "a\\nb\\r\\x0b\\x0c\\x85\\u2028\\x1b\\x09\\é\n"
 
 

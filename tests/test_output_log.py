@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from dlftask.errors import ServiceUnavailable, TaskNotFound, WaitTimeout
+from dlftask.output.formats import RenderOptions
 from dlftask.output.log import ChangeLines, JsonLines, LogView, TaskLines
 from dlftask.output.query import compile_query
 from dlftask.output.view import WaitState
@@ -88,7 +89,7 @@ def waited(*ids: str) -> Log:
 
 
 def as_jsonl(*ids: str) -> Log:
-    return Log(lambda state, _: JsonLines(state), *ids)
+    return Log(lambda state, _: JsonLines(state, RenderOptions()), *ids)
 
 
 class Changes:
@@ -377,7 +378,7 @@ def test_jsonl_does_not_repeat_the_last_state_when_time_is_up() -> None:
 
 
 def test_jsonl_takes_a_query_of_each_line() -> None:
-    log = Log(lambda state, _: JsonLines(state, query=compile_query("status")))
+    log = Log(lambda state, _: JsonLines(state, RenderOptions(query=compile_query("status"))))
     log.show(Snapshot("a", task()))
     log.show(Snapshot("a", task("FAILED")))
     assert log.streams.printed() == ["RUNNING", "FAILED"]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from dlftask.output.formats import RenderOptions
 from dlftask.output.log import ChangeLines, JsonLines, Lines, LogView, TaskLines
 from dlftask.output.view import WaitState
 from dlftask.simulator import Fault, Simulator
@@ -412,7 +413,7 @@ def test_no_log_of_an_hours_wait_is_silent_for_more_than_a_minute(
     lines: dict[str, tuple[Lines, Callable[[str], object]]] = {
         "watch": (ChangeLines(state, utc=True).of, streams.write),
         "get --wait": (TaskLines(state, utc=True).of, streams.log_raw),
-        "jsonl": (JsonLines(state).of, streams.write_utf8),
+        "jsonl": (JsonLines(state, RenderOptions()).of, streams.write_utf8),
     }
     view = LogView(state, streams, *lines[kind], utc=True)
     policy = WaitPolicy(wait=True, interval_s=interval_s, began_s=pool.now())

@@ -19,7 +19,7 @@ from dlftask.task import is_failed
 from dlftask.waiting.snapshot import Snapshot
 
 if TYPE_CHECKING:
-    from dlftask.output.query import Query
+    from dlftask.output.formats import RenderOptions
 
 SILENCE_S = 55.0
 """Silence before a heartbeat. CI systems kill a silent job after minutes; we promise one."""
@@ -238,12 +238,9 @@ class JsonLines:
     Of several tasks, one that is unavailable ends with json's error object.
     """
 
-    def __init__(
-        self, state: WaitState, *, query: "Query | None" = None, terminal: bool = False
-    ) -> None:
+    def __init__(self, state: WaitState, options: "RenderOptions") -> None:
         self._state = state
-        self._query = query
-        self._terminal = terminal
+        self._options = options
         self._printed: dict[str, object] = {}
 
     def of(self, snapshot: Snapshot) -> str:
@@ -256,4 +253,4 @@ class JsonLines:
         if self._printed.get(snapshot.task_id) == value:
             return ""
         self._printed[snapshot.task_id] = value
-        return json_line(snapshot, self._query, terminal=self._terminal)
+        return json_line(snapshot, self._options)

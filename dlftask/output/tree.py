@@ -133,8 +133,13 @@ def _one_line_facts(task: Task, asked: str) -> list[str] | None:
     return [*(fact for fact in facts if fact), escape_controls(asked)]
 
 
-def render_trees(snapshots: "Iterable[Snapshot]", options: "RenderOptions") -> Iterator[str]:
+def render_trees(snapshots: "Sequence[Snapshot]", options: "RenderOptions") -> Iterator[str]:
     """The tree of each task that could be had."""
+    if options.width is not None or options.color:
+        from dlftask.output.rich_tree import render_rich_trees
+
+        yield render_rich_trees(snapshots, options)
+        return
     for snapshot in snapshots:
         if text := "".join(_plain(row) for row in tree_rows(snapshot, options)):
             yield text
