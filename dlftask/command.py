@@ -281,19 +281,14 @@ class _Run:
         if settings.quiet or not settings.wait:
             return log.Silent(streams, notes=not settings.quiet)
         if self._prints_jsonl:
-            lines = log.JsonLines(state, self._options).of
             write = partial(streams.write_utf8, until_s=until_s)
-            return log.LogView(state, streams, lines, write, utc=settings.utc, heartbeat=shown)
+            return log.JsonLog(state, streams, write, self._options, heartbeat=shown)
         if not shown:
             return log.Silent(streams, notes=True)
         if self._prints_changes:
-            lines = log.ChangeLines(state, utc=settings.utc, color=streams.color).of
             write = partial(streams.write, until_s=until_s)
-            return log.LogView(state, streams, lines, write, utc=settings.utc)
-        lines = log.TaskLines(
-            state, utc=settings.utc, color=streams.err_color, encoding=streams.err_encoding
-        ).of
-        return log.LogView(state, streams, lines, streams.log_raw, utc=settings.utc, announce=True)
+            return log.ChangeLog(state, streams, write, self._options)
+        return log.TaskLog(state, streams, streams.log_raw, self._options)
 
     def _tab(self, write: Callable[[str], object]) -> "TerminalProgress | None":
         from dlftask.output.terminal_progress import TerminalProgress, shows_progress

@@ -25,7 +25,7 @@ from dlftask.durations import parse_duration
 from dlftask.errors import ConfigurationError, DlftaskError
 from dlftask.messages import write_error
 from dlftask.output.formats import RenderOptions, render
-from dlftask.output.log import ChangeLines
+from dlftask.output.log import ChangeLog
 from dlftask.output.text import escape_controls
 from dlftask.output.tree import tree_rows
 from dlftask.output.view import WaitState
@@ -132,7 +132,9 @@ def read_and_render(body: bytes) -> None:
         if any("\n" in text.removeprefix("\n") for text in pieces):
             raise AssertionError("a line of the tree has a line break")
         check_clean("".join(render("tree", snapshots, options)).replace("\t", "\x00"))
-    text = ChangeLines(WaitState(["asked"]), utc=True).of(Snapshot("asked", task))
+    streams = Streams(_Nowhere(), _Nowhere())  # type: ignore[arg-type]
+    log = ChangeLog(WaitState(["asked"]), streams, streams.write, RenderOptions(utc=True))
+    text = log.lines(snapshots[0])
     for line in text.splitlines():
         check_clean(line)
     for name in ("json", "jsonl"):
