@@ -98,14 +98,7 @@ class LiveView(InPlaceView):
         tab: TerminalProgress | None = None,
         may_draw: Callable[[], bool] = lambda: True,
     ) -> None:
-        super().__init__(
-            state,
-            streams,
-            streams.write,
-            encoding=streams.out_encoding,
-            tab=tab,
-            may_draw=may_draw,
-        )
+        super().__init__(state, streams, tab=tab, may_draw=may_draw)
         self._compact = compact
         self._unicode = streams.unicode
         self._differing = _differing(list(state.snapshots))

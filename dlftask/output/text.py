@@ -71,8 +71,13 @@ def one_line(text: str, encoding: str) -> str:
     line = encodable(escape_controls(text), encoding)
     if len(line) <= _LONGEST_LINE:
         return line
-    ellipsis = "…" if encodable("…", encoding) == "…" else "..."
-    return line[: _LONGEST_LINE - len(ellipsis)] + ellipsis
+    end = ellipsis(encoding)
+    return line[: _LONGEST_LINE - len(end)] + end
+
+
+def ellipsis(encoding: str) -> str:
+    """One character where the encoding has it."""
+    return "…" if encodable("…", encoding) == "…" else "..."
 
 
 def symbol(status: str | None, *, unicode: bool) -> str:
