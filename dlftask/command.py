@@ -82,9 +82,9 @@ def run(command: Command, settings: Settings, streams: Streams) -> ExitStatus:
     query = None
     _end_stuck_writes(command, settings)
     if settings.query is not None:
-        from dlftask.output.query import compile_query
+        from dlftask.output.query import Query
 
-        query = compile_query(settings.query)
+        query = Query(settings.query)
     if settings.reports:
         from dlftask.output.reports import check_report_paths
 

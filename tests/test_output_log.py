@@ -9,7 +9,7 @@ import pytest
 from dlftask.errors import ServiceUnavailable, TaskNotFound, WaitTimeout
 from dlftask.output.formats import RenderOptions
 from dlftask.output.log import ChangeLog, JsonLog, LogView, TaskLog
-from dlftask.output.query import Query, compile_query
+from dlftask.output.query import Query
 from dlftask.output.view import WaitState
 from dlftask.streams import Streams
 from dlftask.task import Task, read_task
@@ -383,7 +383,7 @@ def test_jsonl_does_not_repeat_the_last_state_when_time_is_up() -> None:
 
 
 def test_jsonl_takes_a_query_of_each_line() -> None:
-    log = Log(JsonLog, query=compile_query("status"))
+    log = Log(JsonLog, query=Query("status"))
     log.show(Snapshot("a", task()))
     log.show(Snapshot("a", task("FAILED")))
     assert log.streams.printed() == ["RUNNING", "FAILED"]
