@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple
 
+from dlftask.errors import ServiceUnavailable
+
 if TYPE_CHECKING:
     from dlftask.output.query import Query
     from dlftask.waiting.snapshot import Snapshot
@@ -52,8 +54,8 @@ def render(name: str, snapshots: Sequence["Snapshot"], options: RenderOptions) -
     chosen = FORMATS[name]
     if len(snapshots) == 1 and snapshots[0].result is None:
         # One that was seen, and that an outage then ended, prints nothing in any format.
-        lost = snapshots[0].task is not None and _unavailable(snapshots[0])
-        if lost or not chosen.shows_missing:
+        seen, error = snapshots[0].task is not None, snapshots[0].error
+        if (seen and isinstance(error, ServiceUnavailable)) or not chosen.shows_missing:
             return
     module = import_module(f"dlftask.output.{chosen.module}")
     yield from getattr(module, chosen.function)(snapshots, options)
@@ -67,9 +69,3 @@ def tree_fits(snapshots: "Sequence[Snapshot]", options: RenderOptions, rows: int
     if sum(1 + len(shown_subtasks(task, compact=options.compact)[0]) for task in tasks) > rows:
         return False  # Drawing thousands of lines only to count them would take a second.
     return sum(piece.count("\n") for piece in render("tree", snapshots, options)) <= rows
-
-
-def _unavailable(snapshot: "Snapshot") -> bool:
-    from dlftask.errors import ServiceUnavailable
-
-    return isinstance(snapshot.error, ServiceUnavailable)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from dlftask.output.text import duration_text, escape_controls, symbol, task_time
+from dlftask.output.text import duration_text, escape_controls, symbol, task_times
 from dlftask.task import KNOWN_STATUSES, Status, Subtask, Task, status_info
 from dlftask.waiting.snapshot import Snapshot
 
@@ -98,10 +98,7 @@ def _section(snapshot: Snapshot, longest: int | None, *, utc: bool) -> _Section:
     facts = [f"ID {_code(snapshot.task_id, longest)}"]
     if task.id != snapshot.task_id:
         facts.append(f"in the response {_code(task.id, longest)}")
-    if task.start_ms is not None:
-        facts.append(f"started {task_time(task.start_ms, utc=utc)}")
-    if task.end_ms is not None:
-        facts.append(f"ended {task_time(task.end_ms, utc=utc)}")
+    facts += task_times(task, utc=utc)
     if task.duration_ms is not None:
         facts.append(duration_text(task.duration_ms))
     head = f"## {_status(task.status, longest)} {_code(name, longest)}\n\n{' · '.join(facts)}\n\n"

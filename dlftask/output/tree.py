@@ -15,7 +15,7 @@ from dlftask.output.text import (
     status_word,
     style,
     symbol,
-    task_time,
+    task_times,
 )
 from dlftask.task import Status, Subtask, Task
 
@@ -113,11 +113,7 @@ def _task_facts(task: Task, *, utc: bool, asked: str) -> list[str]:
 
     The times are its start and end, where they are known.
     """
-    times = []
-    if task.start_ms is not None:
-        times.append(f"started {task_time(task.start_ms, utc=utc)}")
-    if task.end_ms is not None:
-        times.append(f"ended {task_time(task.end_ms, utc=utc)}")
+    times = task_times(task, utc=utc)
     identity = f"ID {escape_controls(task.id)}"
     if asked != task.id:
         identity += f" (asked for {asked})"
