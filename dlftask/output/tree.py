@@ -137,10 +137,14 @@ def render_trees(snapshots: "Sequence[Snapshot]", options: "RenderOptions") -> I
         yield render_rich_trees(snapshots, options)
         return
     for snapshot in snapshots:
-        if text := "".join(_plain(row) for row in tree_rows(snapshot, options)):
+        if text := "".join(_plain(tree_rows(snapshot, options))):
             yield text
 
 
-def _plain(row: Row) -> str:
-    label = "".join(text for text, _ in row.label)
-    return f"{row.guide}{label}\n".replace("\n", f"\n{row.below}", label.count("\n"))
+def _plain(rows: Iterable[Row]) -> Iterator[str]:
+    # In pieces: a name or a message may have 64 MiB, of which each copy counts.
+    for row in rows:
+        yield row.guide
+        for text, _ in row.label:
+            yield text.replace("\n", f"\n{row.below}")
+        yield "\n"
