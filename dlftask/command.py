@@ -67,9 +67,9 @@ def run(command: Command, settings: Settings, streams: Streams) -> ExitStatus:
     query = None
     _end_stuck_writes(command, settings)
     if settings.query is not None:
-        from dlftask.output.query import compile_query
+        from dlftask.output.query import Query
 
-        query = compile_query(settings.query)
+        query = Query(settings.query)
     if settings.reports:
         from dlftask.output.reports import check_report_paths
 
@@ -275,25 +275,13 @@ class _Run:
         if self._shows == "nothing":
             return log.Silent(streams, notes=not settings.quiet)
         if self._shows == "jsonl":
-            terminal = streams.out_is_terminal
-            lines = log.JsonLines(state, query=self._options.query, terminal=terminal).of
             write = partial(streams.write, utf8=True, until_s=until_s)
-        elif self._shows == "changes":
-            lines = log.ChangeLines(state, utc=settings.utc, color=streams.color).of
+            heartbeat = settings.progress != "none"
+            return log.JsonLog(state, streams, write, self._options, heartbeat=heartbeat)
+        if self._shows == "changes":
             write = partial(streams.write, until_s=until_s)
-        else:
-            color, encoding = streams.err_color, streams.err_encoding
-            lines = log.TaskLines(state, utc=settings.utc, color=color, encoding=encoding).of
-            write = streams.log_raw
-        return log.LogView(
-            state,
-            streams,
-            lines,
-            write,
-            utc=settings.utc,
-            announce=self._shows == "lines",
-            heartbeat=settings.progress != "none",
-        )
+            return log.ChangeLog(state, streams, write, self._options)
+        return log.TaskLog(state, streams, streams.log_raw, self._options)
 
     def _result(self) -> list[str]:
         """The text of the result, in pieces; of ``watch`` only what was not printed as it came."""

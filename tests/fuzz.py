@@ -24,12 +24,10 @@ from dlftask.api.responses import Response, error_for
 from dlftask.durations import parse_duration
 from dlftask.errors import ConfigurationError, DlftaskError
 from dlftask.messages import write_error
-from dlftask.output.data import render_json, render_jsonl
-from dlftask.output.junit import render_junit
-from dlftask.output.log import ChangeLines
+from dlftask.output.formats import RenderOptions, render
+from dlftask.output.log import ChangeLog
 from dlftask.output.text import escape_controls
-from dlftask.output.tree import tree_lines
-from dlftask.output.tsv import render_tsv
+from dlftask.output.tree import tree_rows
 from dlftask.output.view import WaitState
 from dlftask.profiles import read_profile
 from dlftask.streams import Streams
@@ -129,23 +127,27 @@ def read_and_render(body: bytes) -> None:
         return
     snapshots = [Snapshot("asked", task, settled=True)]
     for utc, compact, unicode in ((True, False, True), (False, True, False)):
-        lines = list(tree_lines(task, utc=utc, compact=compact, unicode=unicode))
-        if any("\n" in line for line in lines):
+        options = RenderOptions(utc=utc, compact=compact, unicode=unicode)
+        pieces = [text for row in tree_rows(snapshots[0], options) for text, _ in row.label]
+        if any("\n" in text.removeprefix("\n") for text in pieces):
             raise AssertionError("a line of the tree has a line break")
-        check_clean("".join(lines).replace("\t", "\x00"))
-    text = ChangeLines(WaitState(["asked"]), utc=True).of(Snapshot("asked", task))
+        check_clean("".join(render("tree", snapshots, options)).replace("\t", "\x00"))
+    streams = Streams(_Nowhere(), _Nowhere())  # type: ignore[arg-type]
+    log = ChangeLog(WaitState(["asked"]), streams, streams.write, RenderOptions(utc=True))
+    text = log.lines(snapshots[0])
     for line in text.splitlines():
         check_clean(line)
-    for text in (render_json(snapshots), render_jsonl(snapshots)):
+    for name in ("json", "jsonl"):
+        text = "".join(render(name, snapshots, RenderOptions()))
         check_clean(text)
         if json.loads(text) != task.raw:
             raise AssertionError("the JSON has changed its meaning")
-    for line in "".join(render_tsv(snapshots)).splitlines(keepends=True):
+    for line in "".join(render("tsv", snapshots, RenderOptions())).splitlines(keepends=True):
         check_clean(line)
         if line.count("\t") != 9 or not line.endswith("\n"):
             raise AssertionError("a TSV line does not have ten fields")
     lost = Snapshot("lost", None, ConfigurationError("x"))
-    report = "".join(render_junit([*snapshots, lost], strict=True))
+    report = "".join(render("junit", [*snapshots, lost], RenderOptions(strict=True)))
     root = ET.fromstring(report.encode())
     if int(root.get("tests", "-1")) != len(root.findall(".//testcase")):
         raise AssertionError("the counts of the JUnit report are wrong")

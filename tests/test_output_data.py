@@ -8,10 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dlftask.errors import ConfigurationError, ServiceUnavailable, TaskNotFound, WaitTimeout
-from dlftask.output.data import render_json, render_jsonl
 from dlftask.output.formats import RenderOptions, render
-from dlftask.output.query import compile_query
-from dlftask.output.tsv import render_tsv
+from dlftask.output.query import Query
 from dlftask.task import read_task
 from dlftask.waiting.snapshot import Snapshot
 
@@ -31,7 +29,15 @@ def task(**more: Any) -> dict[str, Any]:
 
 
 def tsv(snapshots: list[Snapshot]) -> str:
-    return "".join(render_tsv(snapshots))
+    return "".join(render("tsv", snapshots, RenderOptions()))
+
+
+def render_json(snapshots: list[Snapshot], query: Query | None = None, **options: Any) -> str:
+    return "".join(render("json", snapshots, RenderOptions(query=query, **options)))
+
+
+def render_jsonl(snapshots: list[Snapshot], query: Query | None = None, **options: Any) -> str:
+    return "".join(render("jsonl", snapshots, RenderOptions(query=query, **options)))
 
 
 MISSING = Snapshot("gone", error=NOT_FOUND, settled=True)
@@ -81,7 +87,7 @@ def test_what_ran_out_of_time_has_its_last_state() -> None:
 
 
 def test_a_single_task_that_could_not_be_had_prints_nothing() -> None:
-    for options in (RenderOptions(), RenderOptions(query=compile_query("id"))):
+    for options in (RenderOptions(), RenderOptions(query=Query("id"))):
         for name in ("tree", "json", "jsonl", "tsv", "markdown"):
             assert "".join(render(name, [MISSING], options)) == ""
 
@@ -153,32 +159,32 @@ def test_tsv_gives_back_what_went_in(name: str, message: str) -> None:
 )
 def test_a_query_selects_from_the_object(expression: str, printed: str) -> None:
     value = task(subtasks=[{"id": "p"}])
-    assert render_json([had(value)], compile_query(expression)) == printed
+    assert render_json([had(value)], Query(expression)) == printed
 
 
 def test_a_query_of_several_selects_from_the_array() -> None:
-    printed = render_json([had(task()), MISSING], compile_query("[?error].id | [0]"))
+    printed = render_json([had(task()), MISSING], Query("[?error].id | [0]"))
     assert printed == "gone\n"
 
 
 def test_a_query_with_jsonl_selects_from_each_line() -> None:
-    printed = render_jsonl([had(task()), MISSING], compile_query("status"))
+    printed = render_jsonl([had(task()), MISSING], Query("status"))
     assert printed == "FAILED\nnull\n"
-    assert render_jsonl([had(task())], compile_query("[id, status]")) == '["own","FAILED"]\n'
+    assert render_jsonl([had(task())], Query("[id, status]")) == '["own","FAILED"]\n'
 
 
 def test_a_bare_string_goes_to_a_pipe_as_it_is_and_to_a_terminal_made_visible() -> None:
-    snapshot, query = had(task(name="a\nb\x1b\ud800")), compile_query("name")
+    snapshot, query = had(task(name="a\nb\x1b\ud800")), Query("name")
     assert render_json([snapshot], query) == "a\nb\x1b\\ud800\n"
-    assert render_json([snapshot], query, terminal=True) == "a\\x0ab\\x1b\\ud800\n"
+    assert render_json([snapshot], query, width=80) == "a\\x0ab\\x1b\\ud800\n"
 
 
 def test_a_bare_string_of_jsonl_is_one_line_wherever_it_goes() -> None:
-    snapshot, query = had(task(name="a\nb\r\x0b\x0c\x85\u2028\x1b\t\\é")), compile_query("name")
+    snapshot, query = had(task(name="a\nb\r\x0b\x0c\x85\u2028\x1b\t\\é")), Query("name")
     piped = render_jsonl([snapshot], query)
     assert piped == "a\\nb\\r\\x0b\\x0c\\x85\\u2028\x1b\t\\é\n"
     assert len(piped.splitlines()) == 1
-    shown = render_jsonl([snapshot], query, terminal=True)
+    shown = render_jsonl([snapshot], query, width=80)
     assert shown == "a\\nb\\r\\x0b\\x0c\\x85\\u2028\\x1b\\x09\\é\n"
 
 
@@ -193,7 +199,7 @@ def test_a_bare_string_of_jsonl_is_one_line_wherever_it_goes() -> None:
 )
 def test_what_is_wrong_with_an_expression_is_said_in_words(expression: str, said: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
-        compile_query(expression).select({"name": "x"})
+        Query(expression).select({"name": "x"})
     assert str(caught.value) == f"--query: {said}"
 
 
@@ -203,7 +209,7 @@ def test_what_is_wrong_with_an_expression_is_said_in_words(expression: str, said
 )
 def test_a_bad_expression_is_found_before_anything_is_asked(expression: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
-        compile_query(expression)
+        Query(expression)
     assert str(caught.value).startswith("--query: ")
     assert len(str(caught.value).splitlines()) == 1
 
@@ -212,7 +218,7 @@ def test_a_bad_expression_is_found_before_anything_is_asked(expression: str) -> 
     "expression", ["length(`1`)", "sum(id)", "length()", "&id", "to_number('nan')", "[id][::0]"]
 )
 def test_an_expression_that_does_not_fit_is_a_configuration_error(expression: str) -> None:
-    query = compile_query(expression)
+    query = Query(expression)
     with pytest.raises(ConfigurationError) as caught:
         render_json([had(task())], query)
     assert len(str(caught.value).splitlines()) == 1
@@ -221,6 +227,6 @@ def test_an_expression_that_does_not_fit_is_a_configuration_error(expression: st
 @given(TEXT)
 def test_no_expression_raises_anything_else(expression: str) -> None:
     try:
-        render_json([had(task(name="n", subtasks=[{"id": "p"}]))], compile_query(expression))
+        render_json([had(task(name="n", subtasks=[{"id": "p"}]))], Query(expression))
     except ConfigurationError as error:
         assert len(str(error).splitlines()) == 1  # noqa: PT017 - either way is fine

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dlftask.errors import ServiceUnavailable, TaskNotFound, WaitTimeout
+from dlftask.output.formats import RenderOptions
 from dlftask.output.junit import render_junit
 from dlftask.task import read_task
 from dlftask.waiting.snapshot import Snapshot
@@ -32,7 +33,7 @@ def part(status: str | None, **more: Any) -> dict[str, Any]:
 
 def report(*snapshots: Snapshot, strict: bool = False) -> ET.Element:
     """The report as it is parsed, after the schema and its own counts were checked."""
-    text = "".join(render_junit(snapshots, strict=strict))
+    text = "".join(render_junit(snapshots, RenderOptions(strict=strict)))
     SCHEMA.validate(text)
     root = ET.fromstring(text.encode())
     for node in (root, *root.iter("testsuite")):
@@ -162,7 +163,7 @@ def test_an_odd_time_is_left_out(start: int | None) -> None:
 def test_a_parser_that_is_not_ours_reads_the_same(tmp_path: Path) -> None:
     path = tmp_path / "report.xml"
     failed = had("FAILED", part("FAILED", message="从路径"), part("RUNNING"), part("SUCCESSFUL"))
-    text = "".join(render_junit([failed, had("WARNING")], strict=False))
+    text = "".join(render_junit([failed, had("WARNING")], RenderOptions()))
     path.write_text(text, encoding="utf-8")
     found = junitparser.JUnitXml.fromfile(str(path))
     assert (found.tests, found.failures, found.errors) == (4, 1, 1)
@@ -182,7 +183,7 @@ def test_a_report_of_many_subtasks_is_never_in_memory_as_a_whole() -> None:
     gc.disable()
     tracemalloc.start()
     try:
-        size = sum(len(piece) for piece in render_junit([snapshot], strict=False))
+        size = sum(len(piece) for piece in render_junit([snapshot], RenderOptions()))
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -194,7 +195,7 @@ def test_a_report_of_many_subtasks_is_never_in_memory_as_a_whole() -> None:
 @pytest.mark.parametrize("command", ["##[x]", "##vso[x]", "##TeamCity[x]"])
 def test_no_ci_system_finds_a_command_and_no_reader_a_change(command: str) -> None:
     snapshot = had("FAILED", part("FAILED", name=command, message=command), name=command)
-    text = "".join(render_junit([snapshot], strict=False))
+    text = "".join(render_junit([snapshot], RenderOptions()))
     assert "##" not in text
     assert verdicts(report(snapshot)) == [(command, "failure", command)]
 

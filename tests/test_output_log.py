@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from dlftask.errors import ServiceUnavailable, TaskNotFound, WaitTimeout
-from dlftask.output.log import ChangeLines, JsonLines, LogView, TaskLines
-from dlftask.output.query import compile_query
+from dlftask.output.formats import RenderOptions
+from dlftask.output.log import ChangeLog, JsonLog, LogView, TaskLog
+from dlftask.output.query import Query
 from dlftask.output.view import WaitState
 from dlftask.streams import Streams
 from dlftask.task import Task, read_task
@@ -21,11 +22,12 @@ AT = "2018-11-29T02:11:39Z"
 class Recorder(Streams):
     """Streams into memory, and how often standard output was written to."""
 
-    def __init__(self) -> None:
+    def __init__(self, color: str = "never") -> None:
         self.out, self.err = io.BytesIO(), io.BytesIO()
         super().__init__(
             io.TextIOWrapper(self.out, encoding="utf-8"),
             io.TextIOWrapper(self.err, encoding="utf-8"),
+            color=color,
             environ={},
         )
         self.writes = 0
@@ -61,13 +63,16 @@ def subtask(identity: str | None, status: str | None, **more: Any) -> dict[str, 
 class Log:
     """A log view, its state, its streams and its clock."""
 
-    def __init__(self, make: Callable[[WaitState, Streams], Any], *ids: str) -> None:
-        self.streams, self.clock = Recorder(), Clock()
+    def __init__(
+        self, kind: type[LogView], *ids: str, query: Query | None = None, color: str = "never"
+    ) -> None:
+        self.streams, self.clock = Recorder(color), Clock()
         self.state = WaitState(ids or ["a"], now=self.clock, wall=lambda: SEEN_S)
-        lines = make(self.state, self.streams)
-        stderr = isinstance(lines, TaskLines)
-        write = self.streams.log_raw if stderr else self.streams.write
-        self.view = LogView(self.state, self.streams, lines.of, write, utc=True, announce=stderr)
+        write = self.streams.log_raw if kind is TaskLog else self.streams.write
+        options = RenderOptions(utc=True, query=query)
+        self.view = kind(self.state, self.streams, write, options)
+        if kind is TaskLog:
+            self.view.tick()  # as a wait begins
 
     def show(self, *snapshots: Snapshot) -> None:
         self.state.update(snapshots)
@@ -80,15 +85,15 @@ class Log:
 
 
 def watched(*ids: str) -> Log:
-    return Log(lambda state, _: ChangeLines(state, utc=True), *ids)
+    return Log(ChangeLog, *ids)
 
 
 def waited(*ids: str) -> Log:
-    return Log(lambda state, _: TaskLines(state, utc=True), *ids)
+    return Log(TaskLog, *ids)
 
 
 def as_jsonl(*ids: str) -> Log:
-    return Log(lambda state, _: JsonLines(state), *ids)
+    return Log(JsonLog, *ids)
 
 
 class Changes:
@@ -96,10 +101,11 @@ class Changes:
 
     def __init__(self, *, utc: bool = True, color: bool = False, at_s: float = SEEN_S) -> None:
         state = WaitState(["a"], wall=lambda: at_s)
-        self._lines = ChangeLines(state, utc=utc, color=color)
+        streams = Recorder()
+        self._log = ChangeLog(state, streams, streams.write, RenderOptions(utc=utc, color=color))
 
     def of(self, task: Task) -> list[str]:
-        return self._lines.of(Snapshot("a", task)).splitlines()
+        return self._log.lines(Snapshot("a", task)).splitlines()
 
 
 @pytest.fixture
@@ -187,7 +193,7 @@ def test_times_are_local_with_their_offset(shanghai: None) -> None:
 def test_a_status_has_its_colour_where_colours_are_wanted() -> None:
     (line,) = Changes(color=True).of(task("FAILED"))
     assert line == f"{AT} \x1b[31mFAILED\x1b[0m     task    own Import"
-    log = Log(lambda state, _: TaskLines(state, utc=True, color=True))
+    log = Log(TaskLog, color="always")
     log.show(Snapshot("a", task("FAILED")))
     assert log.said[1] == "dlftask: task a \x1b[31mFAILED\x1b[0m"
 
@@ -377,7 +383,7 @@ def test_jsonl_does_not_repeat_the_last_state_when_time_is_up() -> None:
 
 
 def test_jsonl_takes_a_query_of_each_line() -> None:
-    log = Log(lambda state, _: JsonLines(state, query=compile_query("status")))
+    log = Log(JsonLog, query=Query("status"))
     log.show(Snapshot("a", task()))
     log.show(Snapshot("a", task("FAILED")))
     assert log.streams.printed() == ["RUNNING", "FAILED"]

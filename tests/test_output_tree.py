@@ -11,7 +11,6 @@ from dlftask.errors import TaskNotFound
 from dlftask.output.formats import RenderOptions, render, tree_fits
 from dlftask.output.rich_tree import render_rich_trees
 from dlftask.output.text import encodable
-from dlftask.output.tree import tree_lines
 from dlftask.streams import Streams
 from dlftask.task import Task, read_task
 from dlftask.waiting.snapshot import Snapshot
@@ -68,9 +67,11 @@ def task(value: dict[str, Any]) -> Task:
     return read_task(json.dumps(value).encode())
 
 
-def plain(value: dict[str, Any], *, compact: bool = False, unicode: bool = True) -> str:
-    lines = tree_lines(task(value), utc=True, compact=compact, unicode=unicode)
-    return "".join(f"{line}\n" for line in lines)
+def plain(
+    value: dict[str, Any], *, compact: bool = False, unicode: bool = True, asked: str | None = None
+) -> str:
+    options = RenderOptions(utc=True, compact=compact, unicode=unicode)
+    return "".join(render("tree", [Snapshot(asked or value["id"], task(value))], options))
 
 
 def rich(
@@ -194,8 +195,7 @@ def test_odd_values_are_shown_as_what_they_are(value: dict[str, Any], expected: 
 def test_an_id_that_is_not_the_one_asked_for_stands_beside_it() -> None:
     value = {"id": "own\x1b", "status": "RUNNING"}
     expected = "● own\\x1b  RUNNING\n  ID own\\x1b (asked for other)\n"
-    lines = tree_lines(task(value), utc=True, compact=False, unicode=True, asked="other")
-    assert "".join(f"{line}\n" for line in lines) == expected
+    assert plain(value, asked="other") == expected
     assert rich(value, asked="other") == expected
 
 

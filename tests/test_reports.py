@@ -8,7 +8,7 @@ import pytest
 
 from dlftask.errors import ConfigurationError, ServiceUnavailable, TaskNotFound
 from dlftask.output.formats import FORMATS, RenderOptions, render
-from dlftask.output.query import compile_query
+from dlftask.output.query import Query
 from dlftask.output.reports import check_report_paths, write_reports
 from dlftask.task import read_task
 from dlftask.waiting.snapshot import Snapshot
@@ -55,7 +55,7 @@ def test_a_task_never_seen_leaves_an_error_object_or_an_empty_report(tmp_path: P
 
 def test_a_query_counts_for_json_alone(tmp_path: Path) -> None:
     paths = [tmp_path / "a", tmp_path / "b"]
-    options = RenderOptions(query=compile_query("name"))
+    options = RenderOptions(query=Query("name"))
     assert write_reports(zip(("json", "tsv"), paths, strict=True), [DONE], options) == []
     assert paths[0].read_text() == "n\n"
     assert paths[1].read_text().startswith("task\t1\t")

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from dlftask.output.log import ChangeLines, JsonLines, Lines, LogView, TaskLines
+from dlftask.output.formats import RenderOptions
+from dlftask.output.log import ChangeLog, JsonLog, LogView, TaskLog
 from dlftask.output.view import WaitState
 from dlftask.simulator import Fault, Simulator
 from dlftask.streams import Streams
@@ -409,12 +410,13 @@ def test_no_log_of_an_hours_wait_is_silent_for_more_than_a_minute(
     pool = Asked(ends_after(3600, takes_s=3.0))
     streams = Recorded(pool)
     state = WaitState(["a"], now=pool.now)
-    lines: dict[str, tuple[Lines, Callable[[str], object]]] = {
-        "watch": (ChangeLines(state, utc=True).of, streams.write),
-        "get --wait": (TaskLines(state, utc=True).of, streams.log_raw),
-        "jsonl": (JsonLines(state).of, streams.write),
+    kinds: dict[str, tuple[type[LogView], Callable[[str], object]]] = {
+        "watch": (ChangeLog, streams.write),
+        "get --wait": (TaskLog, streams.log_raw),
+        "jsonl": (JsonLog, streams.write),
     }
-    view = LogView(state, streams, *lines[kind], utc=True)
+    log, write = kinds[kind]
+    view = log(state, streams, write, RenderOptions(utc=True))
     policy = WaitPolicy(wait=True, interval_s=interval_s, began_s=pool.now())
     for changed in poll(["a"], pool, policy, note=view.note, tick_s=view.tick_s):
         state.update(changed)

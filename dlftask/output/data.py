@@ -6,7 +6,7 @@ reader gets the same value back.
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dlftask.errors import ExitStatus
@@ -15,7 +15,7 @@ from dlftask.output.tsv import short_escape
 from dlftask.waiting.snapshot import Snapshot
 
 if TYPE_CHECKING:
-    from dlftask.output.query import Query
+    from dlftask.output.formats import RenderOptions
 
 # Patterns, not yet compiled: most runs need none of them.
 # JSON's own writer escapes C0 alone; the newlines of its indentation must stay.
@@ -40,41 +40,32 @@ def document(snapshot: Snapshot) -> Any:
     }
 
 
-def render_json(
-    snapshots: Sequence[Snapshot], query: "Query | None" = None, *, terminal: bool = False
-) -> str:
+def render_json(snapshots: Sequence[Snapshot], options: "RenderOptions") -> Iterator[str]:
     """One task's object, or an array of several in their order."""
-    if len(snapshots) == 1:
-        value = document(snapshots[0])
-    else:
-        value = [document(snapshot) for snapshot in snapshots]
-    if query is None:
-        return _indented(value) + "\n"
-    found = query.select(value)
-    return (_bare(found, terminal=terminal) if isinstance(found, str) else _indented(found)) + "\n"
+    values = [document(snapshot) for snapshot in snapshots]
+    value = values[0] if len(values) == 1 else values
+    if options.query is not None:
+        value = options.query.select(value)
+        if isinstance(value, str):
+            yield _bare(value, options) + "\n"
+            return
+    yield _json_safe(json.dumps(value, ensure_ascii=False, indent=2)) + "\n"
 
 
-def render_jsonl(
-    snapshots: Sequence[Snapshot], query: "Query | None" = None, *, terminal: bool = False
-) -> str:
+def render_jsonl(snapshots: Sequence[Snapshot], options: "RenderOptions") -> Iterator[str]:
     """One line for each task, in their order."""
-    return "".join(json_line(snapshot, query, terminal=terminal) for snapshot in snapshots)
+    yield "".join(json_line(snapshot, options) for snapshot in snapshots)
 
 
-def json_line(snapshot: Snapshot, query: "Query | None" = None, *, terminal: bool = False) -> str:
+def json_line(snapshot: Snapshot, options: "RenderOptions") -> str:
     """One task, or its error object, as one compact line, its newline included."""
     value = document(snapshot)
-    if query is not None:
-        value = query.select(value)
+    if options.query is not None:
+        value = options.query.select(value)
         if isinstance(value, str):
             # One object stays one line, even on a pipe.
-            value = re.sub(_LINE_END, short_escape, value)
-            return _bare(value, terminal=terminal) + "\n"
+            return _bare(re.sub(_LINE_END, short_escape, value), options) + "\n"
     return _json_safe(json.dumps(value, ensure_ascii=False, separators=(",", ":"))) + "\n"
-
-
-def _indented(value: Any) -> str:
-    return _json_safe(json.dumps(value, ensure_ascii=False, indent=2))
 
 
 def _json_safe(text: str) -> str:
@@ -86,6 +77,7 @@ def _json_safe(text: str) -> str:
     return re.sub(_JSON_CONTROL, lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
-def _bare(text: str, *, terminal: bool) -> str:
+def _bare(text: str, options: "RenderOptions") -> str:
     # A pipe gets the string itself; but no encoding has lone surrogates.
+    terminal = options.width is not None
     return escape_controls(text) if terminal else re.sub(_SURROGATE, escaped, text)

@@ -1,7 +1,10 @@
 """The formats of a result: one registry, for ``--output`` and ``--report`` alike."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple
+
+from dlftask.errors import ServiceUnavailable
 
 if TYPE_CHECKING:
     from dlftask.output.query import Query
@@ -27,72 +30,35 @@ class RenderOptions(NamedTuple):
 class Format(NamedTuple):
     """A format: ``utf8`` whatever the stream's encoding; ``shows_missing`` even of a single task.
 
-    ``pieces`` imports its renderer when it is called.
+    ``function`` of ``module`` gives it in pieces; the module is imported when it is needed.
     """
 
-    pieces: Callable[[Sequence["Snapshot"], RenderOptions], Iterable[str]]
+    module: str
+    function: str
     utf8: bool = True
     shows_missing: bool = False
 
 
-def _tree(snapshots: Sequence["Snapshot"], options: RenderOptions) -> Iterable[str]:
-    if options.width is not None or options.color:
-        from dlftask.output.rich_tree import render_rich_trees
-
-        return [render_rich_trees(snapshots, options)]
-    from dlftask.output.tree import render_trees
-
-    return render_trees(snapshots, options)
-
-
-def _json(snapshots: Sequence["Snapshot"], options: RenderOptions) -> Iterable[str]:
-    from dlftask.output.data import render_json
-
-    return [render_json(snapshots, options.query, terminal=options.width is not None)]
-
-
-def _jsonl(snapshots: Sequence["Snapshot"], options: RenderOptions) -> Iterable[str]:
-    from dlftask.output.data import render_jsonl
-
-    return [render_jsonl(snapshots, options.query, terminal=options.width is not None)]
-
-
-def _tsv(snapshots: Sequence["Snapshot"], _: RenderOptions) -> Iterable[str]:
-    from dlftask.output.tsv import render_tsv
-
-    return render_tsv(snapshots)
-
-
-def _junit(snapshots: Sequence["Snapshot"], options: RenderOptions) -> Iterable[str]:
-    from dlftask.output.junit import render_junit
-
-    return render_junit(snapshots, strict=options.strict)
-
-
-def _markdown(snapshots: Sequence["Snapshot"], options: RenderOptions) -> Iterable[str]:
-    from dlftask.output.markdown import render_markdown
-
-    return [render_markdown(snapshots, utc=options.utc)]
-
-
 FORMATS: Mapping[str, Format] = {
-    "tree": Format(_tree, utf8=False),
-    "json": Format(_json),
-    "jsonl": Format(_jsonl),
-    "tsv": Format(_tsv),
-    "junit": Format(_junit, shows_missing=True),
-    "markdown": Format(_markdown),
+    "tree": Format("tree", "render_trees", utf8=False),
+    "json": Format("data", "render_json"),
+    "jsonl": Format("data", "render_jsonl"),
+    "tsv": Format("tsv", "render_tsv"),
+    "junit": Format("junit", "render_junit", shows_missing=True),
+    "markdown": Format("markdown", "render_markdown"),
 }
 
 
 def render(name: str, snapshots: Sequence["Snapshot"], options: RenderOptions) -> Iterator[str]:
     """The result in a format, in pieces; nothing for a single task that has none to show there."""
+    chosen = FORMATS[name]
     if len(snapshots) == 1 and snapshots[0].result is None:
         # One that was seen, and that an outage then ended, prints nothing in any format.
-        lost = snapshots[0].task is not None and _unavailable(snapshots[0])
-        if lost or not FORMATS[name].shows_missing:
+        seen, error = snapshots[0].task is not None, snapshots[0].error
+        if (seen and isinstance(error, ServiceUnavailable)) or not chosen.shows_missing:
             return
-    yield from FORMATS[name].pieces(snapshots, options)
+    module = import_module(f"dlftask.output.{chosen.module}")
+    yield from getattr(module, chosen.function)(snapshots, options)
 
 
 def tree_fits(snapshots: "Sequence[Snapshot]", options: RenderOptions, rows: int) -> bool:
@@ -103,9 +69,3 @@ def tree_fits(snapshots: "Sequence[Snapshot]", options: RenderOptions, rows: int
     if sum(1 + len(shown_subtasks(task, compact=options.compact)[0]) for task in tasks) > rows:
         return False  # Drawing thousands of lines only to count them would take a second.
     return sum(piece.count("\n") for piece in render("tree", snapshots, options)) <= rows
-
-
-def _unavailable(snapshot: "Snapshot") -> bool:
-    from dlftask.errors import ServiceUnavailable
-
-    return isinstance(snapshot.error, ServiceUnavailable)

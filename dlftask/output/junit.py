@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import TYPE_CHECKING
 
 from dlftask.output.text import (
     CI_COMMAND,
@@ -20,6 +21,9 @@ from dlftask.output.text import (
 )
 from dlftask.task import Status, Subtask, Task, is_failed, status_info
 from dlftask.waiting.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from dlftask.output.formats import RenderOptions
 
 # What ``escape_characters`` leaves and XML 1.0 has not.
 _NOT_XML = re.compile("[\ufffe\uffff]")
@@ -41,13 +45,13 @@ class _Case:
     node: Task | Subtask | None = None
 
 
-def render_junit(snapshots: Sequence[Snapshot], *, strict: bool) -> Iterator[str]:
+def render_junit(snapshots: Sequence[Snapshot], options: "RenderOptions") -> Iterator[str]:
     """The report as an XML document, in pieces; what could not be had is an ``error`` in it.
 
     A task may have a million subtasks: the elements of all of them at once would take many times
     the report's own size.
     """
-    pieces = _pieces(snapshots, strict=strict)
+    pieces = _pieces(snapshots, strict=options.strict)
     while piece := "".join(islice(pieces, _TOGETHER)):
         yield piece
 

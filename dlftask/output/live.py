@@ -12,13 +12,12 @@ from dlftask.output.subtasks import (
     counts_text,
     done_and_failed,
     done_text,
-    elapsed_text,
     lost,
     shown_status,
 )
 from dlftask.output.terminal_progress import TerminalProgress
 from dlftask.output.text import display_name, duration_text, paint, status_word, style, symbol
-from dlftask.output.tree import GAP
+from dlftask.output.tree import GAP, Pieces, branch_guides, running_text
 from dlftask.output.view import WaitState
 from dlftask.streams import Streams
 from dlftask.task import Status, Subtask, Task, status_info
@@ -32,27 +31,22 @@ _SHORTEST_MESSAGE = 8
 
 _Item = TypeVar("_Item")
 _Counts = Counter[str | None]
-_Line = list[tuple[str, str]]
-"""Pieces of text, each with its style."""
 
 
 class _Ranked(Generic[_Item]):
-    """Things with a status, sorted once by what a user must see first.
+    """Things with a status, of which those that a user must see first have the lowest rank.
 
-    Each is given as its status, whether it holds a failure, and the thing itself.
+    Each is given as its rank, its status, and the thing itself.
     """
 
-    def __init__(self, items: Iterable[tuple[str | None, bool, _Item]]) -> None:
-        self._all = [(_urgency(status, failing), status, item) for status, failing, item in items]
+    def __init__(self, items: Iterable[tuple[int, str | None, _Item]]) -> None:
+        self._all = list(items)
         self.counts: _Counts = Counter(status for _, status, _ in self._all)
-        self._by_urgency = sorted(self._all, key=lambda one: one[0])
-        self._unsuccessful = [one for one in self._all if one[1] != Status.SUCCESSFUL]
 
     def height(self, *, compact: bool) -> int:
         """How many lines show them all, the count of what ``compact`` hides included."""
-        if not compact:
-            return len(self._all)
-        return len(self._unsuccessful) + (Status.SUCCESSFUL in self.counts)
+        hidden = self.counts[Status.SUCCESSFUL] if compact else 0
+        return len(self._all) - hidden + bool(hidden)
 
     def choose(self, room: int, *, compact: bool) -> tuple[list[_Item], _Counts]:
         """What to draw in so many lines, and counts of the rest, which take the last of them.
@@ -61,13 +55,14 @@ class _Ranked(Generic[_Item]):
         room, or a thousand failures would hide it), then what is neither running nor SUCCESSFUL.
         """
         if self.height(compact=compact) <= room:
-            picked = self._unsuccessful if compact else self._all
+            picked = [one for one in self._all if not compact or one[1] != Status.SUCCESSFUL]
         else:
             room = max(room - 1, 0)
             runs, ends = (status_info(s).rank for s in (Status.RUNNING, Status.SUCCESSFUL))
-            failed = [one for one in self._by_urgency if one[0] < runs]
-            running = [one for one in self._by_urgency if one[0] == runs]
-            others = [one for one in self._by_urgency if runs < one[0] < ends]
+            failed = [one for one in self._all if one[0] < runs]
+            running = [one for one in self._all if one[0] == runs]
+            others = [one for one in self._all if runs < one[0] < ends]
+            others.sort(key=lambda one: one[0])
             share = min(len(running), max(room - len(failed), room // 3))
             picked = failed[: room - share] + running[:share]
             picked += others[: room - len(picked)]
@@ -79,11 +74,12 @@ class _Ranked(Generic[_Item]):
 class _Entry:
     """A line of the drawing and the message behind it, which may continue on lines below."""
 
-    line: _Line
+    line: Pieces
     message: str = ""
     """What is still to be shown, because it does not fit on the line."""
-    hang: str = ""
     status: str | None = None
+    hang: str = GAP
+    """Before the lines below."""
     below: list[str] = field(default_factory=list)
     begun: bool = False
     """Whether the line ends with the message's shortened beginning."""
@@ -101,14 +97,7 @@ class LiveView(InPlaceView):
         tab: TerminalProgress | None = None,
         may_draw: Callable[[], bool] = lambda: True,
     ) -> None:
-        super().__init__(
-            state,
-            streams,
-            streams.write,
-            encoding=streams.out_encoding,
-            tab=tab,
-            may_draw=may_draw,
-        )
+        super().__init__(state, streams, tab=tab, may_draw=may_draw)
         self._compact = compact
         self._unicode = streams.unicode
         self._differing = _differing(list(state.snapshots))
@@ -128,18 +117,18 @@ class LiveView(InPlaceView):
         room = height - len(footer)
         entries = self._body(tasks, room, width) if room > 0 else []
         self._wrap_messages(entries, room - len(entries), width)
-        lines: list[_Line] = []
+        lines: list[Pieces] = []
         for entry in entries:
             lines.append(entry.line)
             lines += [[(entry.hang, ""), (text, "")] for text in entry.below]
         return [self._to_text(line, width) for line in [*lines, *footer][-height:]]
 
-    def _rank(self, snapshot: Snapshot) -> tuple[str | None, bool, Snapshot]:
-        status = shown_status(snapshot)
-        failing = done_and_failed(self._state.counts.get(snapshot.task_id, {}))[1] > 0
+    def _rank(self, snapshot: Snapshot) -> tuple[int, str | None, Snapshot]:
         # A task without a response is in flight, as one that runs.
         waiting = snapshot.task is None and not lost(snapshot)
-        return Status.RUNNING if waiting else status, failing, snapshot
+        status = Status.RUNNING if waiting else shown_status(snapshot)
+        failing = done_and_failed(self._state.counts.get(snapshot.task_id, {}))[1] > 0
+        return 0 if failing else status_info(status).rank, status, snapshot
 
     def _shows_error(self, snapshot: Snapshot) -> bool:
         """Whether an error replaces the state. A single task's follows the drawing anyway."""
@@ -150,7 +139,10 @@ class LiveView(InPlaceView):
         if known is None or known[0] is not snapshot.task:
             shown = snapshot.task if not self._shows_error(snapshot) else None
             subtasks = shown.subtasks if shown else ()
-            known = snapshot.task, _Ranked((one.status, False, one) for one in subtasks)
+            known = (
+                snapshot.task,
+                _Ranked((status_info(one.status).rank, one.status, one) for one in subtasks),
+            )
             self._sorted[snapshot.task_id] = known
         return known[1]
 
@@ -159,7 +151,7 @@ class LiveView(InPlaceView):
         shown, rest = tasks.choose(room, compact=False)
         heights = [self._height(one) for one in shown]
         if len(shown) + sum(heights) + bool(rest) > room and len(shown) > 1:
-            shown.sort(key=lambda one: _urgency(*self._rank(one)[:2]))
+            shown.sort(key=lambda one: self._rank(one)[0])
             heights = [
                 0 if shown_status(one) == Status.SUCCESSFUL else self._height(one) for one in shown
             ]
@@ -179,7 +171,7 @@ class LiveView(InPlaceView):
         task, task_id = snapshot.task, snapshot.task_id
         if self._shows_error(snapshot):
             line = [(f"{self._symbol(Status.FAILED)} {task_id}", style(Status.FAILED))]
-            return [self._with_message(line, str(snapshot.error), width, "  ", Status.FAILED)]
+            return [self._with_message(line, str(snapshot.error), width, Status.FAILED)]
         if task is None:
             return [_Entry([(f"? {task_id}  no response yet", "magenta")])]
         times = facts = self._facts(task)
@@ -202,24 +194,19 @@ class LiveView(InPlaceView):
         if height <= 0:
             return
         shown, rest = subtasks.choose(height, compact=self._compact)
-        branch, last, bar = ("├── ", "└── ", "│   ") if self._unicode else ("+-- ", "`-- ", "|   ")
-        for place, subtask in enumerate(shown, 1):
-            ends = place == len(shown) and not rest
-            entry = self._node(subtask, self._facts(subtask), width - len(branch))
-            entry.line.insert(0, (last if ends else branch, ""))
-            entry.hang = ("    " if ends else bar) + entry.hang
+        guides = branch_guides(len(shown) + bool(rest), unicode=self._unicode)
+        for subtask, (guide, below) in zip(shown, guides, strict=False):
+            entry = self._node(subtask, self._facts(subtask), width - len(guide))
+            entry.line.insert(0, (guide, ""))
+            entry.hang = below + entry.hang
             yield entry
         if rest:
-            yield _Entry([(last, ""), *self._rest(rest)])
+            yield _Entry([(guides[-1][0], ""), *self._rest(rest)])
 
     def _facts(self, node: Task | Subtask) -> list[str]:
         """The duration, which is the time so far where the node runs."""
-        if node.status != Status.RUNNING:
-            text = duration_text(node.duration_ms)
-        elif node.start_ms is None or self._now_ms - node.start_ms < 1000:
-            text = ""
-        else:
-            text = elapsed_text((self._now_ms - node.start_ms) // 1000)
+        runs = node.status == Status.RUNNING
+        text = running_text(node, self._now_ms) if runs else duration_text(node.duration_ms)
         return [text] if text else []
 
     def _free(self, node: Task | Subtask, facts: list[str], width: int) -> int:
@@ -241,11 +228,9 @@ class LiveView(InPlaceView):
             (self.shorten(status_word(node.status), width), look),
             ("".join(GAP + fact for fact in facts), ""),
         ]
-        return self._with_message(line, node.message or "", width, "  ", node.status)
+        return self._with_message(line, node.message or "", width, node.status)
 
-    def _with_message(
-        self, line: _Line, message: str, width: int, hang: str, status: str | None
-    ) -> _Entry:
+    def _with_message(self, line: Pieces, message: str, width: int, status: str | None) -> _Entry:
         """The line with as much of the message as fits behind it."""
         if not message:
             return _Entry(line)
@@ -255,11 +240,11 @@ class LiveView(InPlaceView):
             return _Entry([*line, (GAP + whole, "")])
         short = self.shorten(message, room) if room >= _SHORTEST_MESSAGE else ""
         shown = [*line, (GAP + short, "")] if short else line
-        return _Entry(shown, whole, hang, status, begun=bool(short))
+        return _Entry(shown, whole, status, begun=bool(short))
 
     def _wrap_messages(self, entries: list[_Entry], free: int, width: int) -> None:
         """Show whole messages on lines of their own while rows are free, failures first."""
-        for entry in sorted(entries, key=lambda one: _urgency(one.status, failing=False)):
+        for entry in sorted(entries, key=lambda one: status_info(one.status).rank):
             if free <= 0:
                 return
             if not entry.message:
@@ -283,11 +268,11 @@ class LiveView(InPlaceView):
         before = self.ellipsis if start else ""
         return before + task_id[start:end] + (self.ellipsis if task_id[end:] else "")
 
-    def _rest(self, counts: _Counts, what: str = "") -> _Line:
+    def _rest(self, counts: _Counts, what: str = "") -> Pieces:
         only = next(iter(counts)) if len(counts) == 1 else None
         return [(f"{self.ellipsis} {what}{counts_text(counts)}", style(only) if only else "dim")]
 
-    def _bar(self, tasks: _Counts, width: int) -> _Line:
+    def _bar(self, tasks: _Counts, width: int) -> Pieces:
         """How many have ended, as a bar and in words, and the time so far."""
         words = [done_text(tasks, "tasks")] if self._state.several else []
         if self._state.subtasks.total():
@@ -324,22 +309,18 @@ class LiveView(InPlaceView):
         facts = self._facts(first.task) if first.task and first.task.running and not more else []
         return facts[0] if facts else self._state.elapsed
 
-    def _to_text(self, line: _Line, width: int) -> str:
+    def _to_text(self, line: Pieces, width: int) -> str:
         """The line's pieces with their colours, cut to the width."""
         if sum(cell_len(text) for text, _ in line) > width:
             ellipsis = self.ellipsis[:width]
             left = width - cell_len(ellipsis)
-            pieces: _Line = []
+            pieces: Pieces = []
             for text, look in line:
                 pieces.append((set_cell_size(text, min(cell_len(text), left)), look))
                 left -= cell_len(pieces[-1][0])
             line = [*pieces, (ellipsis, "")]
         color = self._streams.color
         return "".join(paint(text, look) if color else text for text, look in line)
-
-
-def _urgency(status: str | None, failing: bool) -> int:  # noqa: FBT001 - private
-    return 0 if failing else status_info(status).rank
 
 
 def _share(wanted: Sequence[int], room: int) -> list[int]:

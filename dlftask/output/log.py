@@ -1,9 +1,10 @@
 """A wait as lines: for pipes, CI logs, screen readers, and ``watch -o jsonl``."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
-from dlftask.output.subtasks import Facts, Key, facts_of, facts_of_subtasks, lost
+from dlftask.output.subtasks import lost
 from dlftask.output.text import (
     display_name,
     escape_controls,
@@ -15,11 +16,11 @@ from dlftask.output.text import (
 )
 from dlftask.output.view import WaitState
 from dlftask.streams import Streams
-from dlftask.task import is_failed
+from dlftask.task import Subtask, Task, is_failed
 from dlftask.waiting.snapshot import Snapshot
 
 if TYPE_CHECKING:
-    from dlftask.output.query import Query
+    from dlftask.output.formats import RenderOptions
 
 SILENCE_S = 55.0
 """Silence before a heartbeat. CI systems kill a silent job after minutes; we promise one."""
@@ -28,9 +29,6 @@ TICK_S = 4.0
 """Seconds between two looks at the clock: with ``SILENCE_S`` still less than a minute."""
 
 _NO_VALUE = "-"
-
-Lines = Callable[[Snapshot], str]
-"""The lines, with newlines, that a changed snapshot gives; it knows the one before."""
 
 
 class LogView:
@@ -42,26 +40,27 @@ class LogView:
         self,
         state: WaitState,
         streams: Streams,
-        lines: Lines,
         write: Callable[[str], object],
+        options: "RenderOptions",
         *,
-        utc: bool,
-        announce: bool = False,
         heartbeat: bool = True,
     ) -> None:
         self._state = state
         self._streams = streams
-        self._lines = lines
         self._write = write
-        self._utc = utc
-        self._announce = announce
+        self._options = options
         self._heartbeat = heartbeat
         self._written_s = state.now()
+        self._known: dict[str, Any] = {}
+        """What was last seen of each task, in whatever form a kind of lines compares it."""
+
+    def lines(self, snapshot: Snapshot) -> str:
+        """The lines of a changed snapshot, with newlines."""
+        raise NotImplementedError
 
     def show(self, changed: Sequence[Snapshot]) -> None:
         """Write what changed, each event in one write."""
-        self._start()
-        text = "".join(map(self._lines, changed))
+        text = "".join(map(self.lines, changed))
         if text:
             self._write(text)
             self._written_s = self._state.now()
@@ -72,27 +71,37 @@ class LogView:
 
     def tick(self) -> None:
         """Write that the wait goes on, where nothing was written for nearly a minute."""
-        self._start()
         if self._heartbeat and self._state.now() - self._written_s >= SILENCE_S:
             self._log(f"still waiting after {self._state.elapsed}: {self._state.summary()}")
 
     def note(self, text: str) -> None:
         """Write one line on standard error."""
-        self._start()
         self._streams.log(one_line(f"dlftask: {text}", self._streams.err_encoding))
         self._written_s = self._state.now()
 
     def close(self, *, keep: bool = False) -> None:
         """Nothing was drawn."""
 
-    def _start(self) -> None:
-        if self._announce:
-            self._announce = False
-            first, *more = self._state.snapshots
-            self._log(f"waiting for {len(more) + 1} tasks" if more else f"waiting for task {first}")
-
     def _log(self, text: str) -> None:
-        self.note(f"{rfc3339(self._state.wall(), utc=self._utc)} {text}")
+        self.note(f"{self._moment()} {text}")
+
+    def _moment(self) -> str:
+        return rfc3339(self._state.wall(), utc=self._options.utc)
+
+    def _changes(self, task_id: str, task: Task) -> tuple[bool, list[Subtask]]:
+        """Whether the task itself has changed since it was last compared, and which subtasks.
+
+        A change is another status, name or message; the first sight is one too.
+        """
+        before: Task | None = self._known.get(task_id)
+        self._known[task_id] = task
+        old = _numbered(before.subtasks) if before else {}
+        changed = [
+            subtask
+            for key, subtask in _numbered(task.subtasks).items()
+            if key not in old or _facts(old[key]) != _facts(subtask)
+        ]
+        return before is None or _facts(before) != _facts(task), changed
 
 
 class Silent:
@@ -119,141 +128,119 @@ class Silent:
         """Nothing was drawn."""
 
 
-class _Changes:
-    """What changed of each task since it was last compared."""
-
-    def __init__(self) -> None:
-        self._seen: dict[str, tuple[Facts, Mapping[Key, Facts]]] = {}
-
-    def of(self, snapshot: Snapshot) -> tuple[Facts | None, list[Facts]]:
-        """The task's facts, or ``None`` where they are as before, and those of its subtasks.
-
-        A change is another status, name or message; the first sight is one too.
-        """
-        task = snapshot.task
-        if task is None:
-            return None, []
-        old_own, old_subtasks = self._seen.get(snapshot.task_id, (None, {}))
-        own, subtasks = facts_of(task), facts_of_subtasks(task)
-        self._seen[snapshot.task_id] = own, subtasks
-        changed = [facts for key, facts in subtasks.items() if old_subtasks.get(key) != facts]
-        return None if own == old_own else own, changed
-
-
-class ChangeLines:
+class ChangeLog(LogView):
     """``watch``: a line for each task and subtask that changed.
 
     A running task's line comes before its subtasks', that of one which ended comes last.
     """
 
-    def __init__(self, state: WaitState, *, utc: bool, color: bool = False) -> None:
-        self._state = state
-        self._utc = utc
-        self._color = color
-        self._changes = _Changes()
-
-    def of(self, snapshot: Snapshot) -> str:
+    def lines(self, snapshot: Snapshot) -> str:
         """The lines of a changed snapshot, with newlines."""
-        own, subtasks = self._changes.of(snapshot)
-        moment = rfc3339(self._state.wall(), utc=self._utc)
-        lines = [self._line(moment, "subtask", facts) for facts in subtasks]
-        if own is not None:
-            running = snapshot.task is not None and snapshot.task.running
-            lines.insert(0 if running else len(lines), self._line(moment, "task", own))
+        task = snapshot.task
+        if task is None:
+            return ""
+        own, subtasks = self._changes(snapshot.task_id, task)
+        moment = self._moment()
+        lines = [self._line(moment, "subtask", subtask) for subtask in subtasks]
+        if own:
+            lines.insert(0 if task.running else len(lines), self._line(moment, "task", task))
         return "".join(lines)
 
-    def _line(self, moment: str, kind: str, facts: Facts) -> str:
-        identity, status, name, message = facts
-        word = escape_controls(status or _NO_VALUE)
+    def _line(self, moment: str, kind: str, node: Task | Subtask) -> str:
+        word = escape_controls(node.status or _NO_VALUE)
         padding = " " * (10 - len(word))
-        if self._color:
-            word = paint(word, style(status))
-        shown = escape_controls(name) if name and not name.isspace() else _NO_VALUE
-        identity = escape_controls(identity or _NO_VALUE)
-        tail = f": {escape_controls(message)}" if message else ""
-        return f"{moment} {word}{padding} {kind:<7} {identity} {shown}{tail}\n"
+        if self._options.color:
+            word = paint(word, style(node.status))
+        identity = escape_controls(node.id or _NO_VALUE)
+        name = display_name(node.name, _NO_VALUE)
+        return f"{moment} {word}{padding} {kind:<7} {identity} {name}{_message(node)}\n"
 
 
-class TaskLines:
+class TaskLog(LogView):
     """``get --wait``: a line for each task that changed, with what changed last.
 
-    Each subtask that failed is named, with its message.
+    The first line says what is waited for. Each subtask that failed is named, with its message.
     """
 
-    def __init__(
-        self, state: WaitState, *, utc: bool, color: bool = False, encoding: str = "utf-8"
-    ) -> None:
-        self._state = state
-        self._utc = utc
-        self._color = color
-        self._encoding = encoding
-        self._changes = _Changes()
+    _begun = False
 
-    def of(self, snapshot: Snapshot) -> str:
+    def tick(self) -> None:
+        """Say what is waited for, then as every log."""
+        if not self._begun:
+            self._begun = True
+            first, *more = self._state.snapshots
+            self._log(f"waiting for {len(more) + 1} tasks" if more else f"waiting for task {first}")
+        super().tick()
+
+    def lines(self, snapshot: Snapshot) -> str:
         """The lines of a changed snapshot, with newlines."""
-        own, subtasks = self._changes.of(snapshot)
-        if snapshot.task is None or (own is None and not subtasks):
-            return ""
         task = snapshot.task
-        failed = [facts for facts in subtasks if is_failed(facts[1])]
-        others = [facts for facts in subtasks if not is_failed(facts[1])]
-        last = None
-        if own is None or not task.message:
-            last = failed.pop() if failed else others[-1] if others else None
-        task_id = snapshot.task_id
-        lines = [self._line(f"task {task_id}: subtask ", facts) for facts in failed]
-        tail = self._state.describe(snapshot).removeprefix(f"task {task_id} ")
-        if last is not None:
-            tail += f": {_named(last)}"
-        elif own is not None and task.message:
-            tail += f": {escape_controls(task.message)}"
-        lines.append(self._painted(f"task {task_id} ", status_word(task.status), tail, task.status))
-        return "".join(lines)
+        if task is None:
+            return ""
+        own, subtasks = self._changes(snapshot.task_id, task)
+        if not own and not subtasks:
+            return ""
+        failed = [subtask for subtask in subtasks if is_failed(subtask.status)]
+        head = f"task {snapshot.task_id} {status_word(task.status)}"
+        tail = self._state.describe(snapshot).removeprefix(head)
+        if own and task.message:
+            tail += _message(task)
+        elif subtasks:
+            last = failed.pop() if failed else subtasks[-1]
+            name = display_name(last.name, last.id)
+            tail += f": {name} {status_word(last.status)}{_message(last)}"
+        lines = [
+            self._line(
+                f"task {snapshot.task_id}: subtask {display_name(subtask.name, subtask.id)} ",
+                subtask.status,
+                _message(subtask),
+            )
+            for subtask in failed
+        ]
+        return "".join([*lines, self._line(f"task {snapshot.task_id} ", task.status, tail)])
 
-    def _line(self, head: str, facts: Facts) -> str:
-        name = display_name(facts[2], facts[0])
-        text = _named(facts).removeprefix(f"{name} ")
-        return self._painted(f"{head}{name} ", status_word(facts[1]), text, facts[1])
-
-    def _painted(self, head: str, word: str, tail: str, status: str | None) -> str:
-        """One line of ``head`` and of ``tail``, which begins with the status."""
-        head = f"dlftask: {rfc3339(self._state.wall(), utc=self._utc)} {head}"
-        line = one_line(f"{head}{tail}", self._encoding)
-        end = len(head) + len(word)
-        if self._color and line[len(head) : end] == word:
-            line = f"{line[: len(head)]}{paint(word, style(status))}{line[end:]}"
+    def _line(self, head: str, status: str | None, tail: str) -> str:
+        """One line, with its status coloured where that is not cut off."""
+        head, word = f"dlftask: {self._moment()} {head}", status_word(status)
+        line = one_line(f"{head}{word}{tail}", self._streams.err_encoding)
+        if self._streams.err_color and line.startswith(head + word):
+            line = line.replace(head + word, head + paint(word, style(status)), 1)
         return f"{line}\n"
 
 
-def _named(facts: Facts) -> str:
-    """``NAME STATUS: MESSAGE``."""
-    identity, status, name, message = facts
-    text = f"{display_name(name, identity)} {status_word(status)}"
-    return f"{text}: {escape_controls(message)}" if message else text
-
-
-class JsonLines:
+class JsonLog(LogView):
     """``watch -o jsonl``: a task's object each time that it changes.
 
     Of several tasks, one that is unavailable ends with json's error object.
     """
 
-    def __init__(
-        self, state: WaitState, *, query: "Query | None" = None, terminal: bool = False
-    ) -> None:
-        self._state = state
-        self._query = query
-        self._terminal = terminal
-        self._printed: dict[str, object] = {}
-
-    def of(self, snapshot: Snapshot) -> str:
+    def lines(self, snapshot: Snapshot) -> str:
         """The line of a changed snapshot, with its newline; empty where it printed the same."""
         from dlftask.output.data import document, json_line
 
         if snapshot.result is None and not (self._state.several and snapshot.error):
             return ""
         value = document(snapshot)
-        if self._printed.get(snapshot.task_id) == value:
+        if self._known.get(snapshot.task_id) == value:
             return ""
-        self._printed[snapshot.task_id] = value
-        return json_line(snapshot, self._query, terminal=self._terminal)
+        self._known[snapshot.task_id] = value
+        return json_line(snapshot, self._options)
+
+
+def _numbered(subtasks: Sequence[Subtask]) -> dict[tuple[str | None, int], Subtask]:
+    """The subtasks by ID, and number among those of one ID: it can be missing or repeated."""
+    count: Counter[str | None] = Counter()
+    found = {}
+    for subtask in subtasks:
+        found[subtask.id, count[subtask.id]] = subtask
+        count[subtask.id] += 1
+    return found
+
+
+def _facts(node: Task | Subtask) -> tuple[str | None, ...]:
+    """What counts as a change of a node: a later ``lastUpdate`` alone does not."""
+    return node.id, node.status, node.name, node.message
+
+
+def _message(node: Task | Subtask) -> str:
+    return f": {escape_controls(node.message)}" if node.message else ""

@@ -5,12 +5,16 @@ Text of the service stands in code spans, in which GitHub interprets nothing. A 
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from dlftask.output.text import duration_text, escape_controls, symbol, task_time
+from dlftask.output.text import duration_text, escape_controls, symbol, task_times
 from dlftask.task import KNOWN_STATUSES, Status, Subtask, Task, status_info
 from dlftask.waiting.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from dlftask.output.formats import RenderOptions
 
 _MOST_BYTES = 1_000_000
 _LAST_LINE_BYTES = 200
@@ -34,12 +38,13 @@ class _Section:
     rest: list[str] = field(default_factory=list)
 
 
-def render_markdown(snapshots: Sequence[Snapshot], *, utc: bool) -> str:
+def render_markdown(snapshots: Sequence[Snapshot], options: "RenderOptions") -> Iterator[str]:
     """The document, at most 1,000,000 bytes in UTF-8."""
+    utc = options.utc
     text = "".join(_text(_section(snapshot, None, utc=utc)) for snapshot in snapshots)
-    if _size(text) <= _MOST_BYTES:
-        return text
-    return _cut([_section(snapshot, _LONGEST_TEXT, utc=utc) for snapshot in snapshots])
+    if _size(text) > _MOST_BYTES:
+        text = _cut([_section(snapshot, _LONGEST_TEXT, utc=utc) for snapshot in snapshots])
+    yield text
 
 
 def _cut(sections: Sequence[_Section]) -> str:
@@ -93,10 +98,7 @@ def _section(snapshot: Snapshot, longest: int | None, *, utc: bool) -> _Section:
     facts = [f"ID {_code(snapshot.task_id, longest)}"]
     if task.id != snapshot.task_id:
         facts.append(f"in the response {_code(task.id, longest)}")
-    if task.start_ms is not None:
-        facts.append(f"started {task_time(task.start_ms, utc=utc)}")
-    if task.end_ms is not None:
-        facts.append(f"ended {task_time(task.end_ms, utc=utc)}")
+    facts += task_times(task, utc=utc)
     if task.duration_ms is not None:
         facts.append(duration_text(task.duration_ms))
     head = f"## {_status(task.status, longest)} {_code(name, longest)}\n\n{' · '.join(facts)}\n\n"

@@ -15,13 +15,16 @@ class Query:
         """Raise ``ConfigurationError`` where the expression is none, or has unknown functions."""
         import jmespath
         from jmespath.exceptions import JMESPathError
+        from jmespath.functions import Functions
 
         try:
             self._parsed = jmespath.compile(expression)
         except (JMESPathError, RecursionError) as error:
             raise ConfigurationError(f"--query: {_reason(error)}") from None
         for name in _functions_called(self._parsed.parsed):
-            _check_function(name)
+            if name not in Functions.FUNCTION_TABLE:
+                unknown = escape_controls(name)
+                raise ConfigurationError(f"--query: Unknown function: {unknown}()")
 
     def select(self, value: Any) -> Any:
         """The part of a JSON value; raises ``ConfigurationError`` where its types do not fit."""
@@ -38,11 +41,6 @@ class Query:
         return found
 
 
-def compile_query(expression: str) -> Query:
-    """Read a JMESPath expression; raises ``ConfigurationError`` where it is none."""
-    return Query(expression)
-
-
 def _reason(error: Exception) -> str:
     # The library draws a second and a third line with a marker below the expression.
     reason = str(error).partition(", for expression")[0].partition("\n")[0]
@@ -56,10 +54,3 @@ def _functions_called(node: Any) -> Iterator[str]:
         if node["type"] == "function_expression":
             yield node["value"]
         nodes.extend(child for child in node["children"] if isinstance(child, dict))
-
-
-def _check_function(name: str) -> None:
-    from jmespath.functions import Functions
-
-    if name not in Functions.FUNCTION_TABLE:
-        raise ConfigurationError(f"--query: Unknown function: {escape_controls(name)}()")

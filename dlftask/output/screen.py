@@ -12,7 +12,7 @@ from rich.cells import cell_len, chop_cells, set_cell_size
 
 from dlftask.errors import DlftaskError
 from dlftask.output.terminal_progress import REMOVED, TerminalProgress
-from dlftask.output.text import encodable, escape_controls, one_line
+from dlftask.output.text import ellipsis, encodable, escape_controls, one_line
 from dlftask.output.view import WaitState
 from dlftask.streams import Streams
 from dlftask.waiting.snapshot import Snapshot
@@ -30,26 +30,27 @@ _SHORTEST_GAP_S = 0.1
 
 
 class InPlaceView:
-    """A view that draws ``lines`` in place with ``write``, only while ``may_draw`` says so."""
+    """A view that draws ``lines`` in place, only while ``may_draw`` says so."""
 
     tick_s = 0.2
+    on_stderr = False
+    """Whether it is drawn on standard error, not on standard output."""
 
     def __init__(
         self,
         state: WaitState,
         streams: Streams,
-        write: Callable[[str], object],
         *,
-        encoding: str,
         tab: TerminalProgress | None = None,
         may_draw: Callable[[], bool] = lambda: True,
     ) -> None:
         self._state = state
         self._streams = streams
-        self._write = write
+        self._write: Callable[[str], object]
+        self._write = streams.log_raw if self.on_stderr else streams.write
+        self._encoding = streams.err_encoding if self.on_stderr else streams.out_encoding
         self._tab = tab
         self._may_draw = may_draw
-        self._encoding = encoding
         self.restore = f"\r{_ERASE_BELOW}{_WRAP}{REMOVED if tab else ''}".encode()
         """What a signal handler writes before the process is stopped or killed."""
         self._drawn: tuple[Sequence[str], tuple[int, int]] | None = None
@@ -125,7 +126,7 @@ class InPlaceView:
     @property
     def ellipsis(self) -> str:
         """One character where the encoding has it."""
-        return "…" if encodable("…", self._encoding) == "…" else "..."
+        return ellipsis(self._encoding)
 
     def spinner(self) -> str:
         """A sign of life, one cell wide, that turns five times a second."""
@@ -138,8 +139,8 @@ class InPlaceView:
         text = self.printable(text, 4 * cells + 4)
         if cell_len(text) <= cells:
             return text
-        ellipsis = self.ellipsis[: max(cells, 0)]
-        return set_cell_size(text, max(cells - cell_len(ellipsis), 0)) + ellipsis
+        end = self.ellipsis[: max(cells, 0)]
+        return set_cell_size(text, max(cells - cell_len(end), 0)) + end
 
     def shorten_middle(self, text: str, cells: int) -> str:
         """The same, but cut in the middle: names of one kind differ at their ends."""

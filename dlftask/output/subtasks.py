@@ -6,34 +6,13 @@ from collections.abc import Mapping
 from dlftask.durations import format_duration
 from dlftask.errors import WaitTimeout
 from dlftask.output.text import status_word
-from dlftask.task import STATUSES, Status, Subtask, Task, status_info
+from dlftask.task import STATUSES, Status, Task, status_info
 from dlftask.waiting.snapshot import Snapshot
 
 _MOST_STATUSES = 6
 _LONGEST_STATUS = 24
 
 NOT_ANSWERED = "no response yet"
-
-Facts = tuple[str | None, str | None, str | None, str | None]
-"""ID, status, name and message of a node: it has changed where one of them has."""
-
-Key = tuple[str | None, int]
-"""A subtask's ID and its number among those with the same ID, which can be missing or repeated."""
-
-
-def facts_of(node: Task | Subtask) -> Facts:
-    """What counts as a change of a node: a later ``lastUpdate`` alone does not."""
-    return node.id, node.status, node.name, node.message
-
-
-def facts_of_subtasks(task: Task) -> dict[Key, Facts]:
-    """The facts of each of a task's subtasks, in their order."""
-    facts: dict[Key, Facts] = {}
-    count: Counter[str | None] = Counter()
-    for subtask in task.subtasks:
-        facts[subtask.id, count[subtask.id]] = facts_of(subtask)
-        count[subtask.id] += 1
-    return facts
 
 
 def done_text(counts: Mapping[str | None, int], noun: str) -> str:

@@ -14,7 +14,7 @@ import re
 import time
 
 from dlftask.durations import format_duration
-from dlftask.task import status_info
+from dlftask.task import Task, status_info
 
 C0 = r"\x00-\x1f"
 CONTROLS = C0 + r"\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff"
@@ -71,8 +71,13 @@ def one_line(text: str, encoding: str) -> str:
     line = encodable(escape_controls(text), encoding)
     if len(line) <= _LONGEST_LINE:
         return line
-    ellipsis = "…" if encodable("…", encoding) == "…" else "..."
-    return line[: _LONGEST_LINE - len(ellipsis)] + ellipsis
+    end = ellipsis(encoding)
+    return line[: _LONGEST_LINE - len(end)] + end
+
+
+def ellipsis(encoding: str) -> str:
+    """One character where the encoding has it."""
+    return "…" if encodable("…", encoding) == "…" else "..."
 
 
 def symbol(status: str | None, *, unicode: bool) -> str:
@@ -98,9 +103,8 @@ def status_word(status: str | None) -> str:
 
 def display_name(name: str | None, identity: str | None) -> str:
     """The name, safe to show; without one the ID, without that a placeholder."""
-    if name and not name.isspace():
-        return escape_controls(name)
-    return escape_controls(identity) if identity else "(no name)"
+    text = name if name and not name.isspace() else identity
+    return escape_controls(text) if text else "(no name)"
 
 
 def duration_text(milliseconds: int | None) -> str:
@@ -113,6 +117,14 @@ def duration_text(milliseconds: int | None) -> str:
 def task_time(milliseconds: int, *, utc: bool) -> str:
     """A task's time (ms since the epoch) as ``2018-11-29 02:11:39Z``, or local with its offset."""
     return _date_time(milliseconds // 1000, " ", utc=utc)
+
+
+def task_times(task: Task, *, utc: bool) -> list[str]:
+    """When a task started and when it ended, where that is known."""
+    times = (("started", task.start_ms), ("ended", task.end_ms))
+    return [
+        f"{word} {task_time(time_ms, utc=utc)}" for word, time_ms in times if time_ms is not None
+    ]
 
 
 def rfc3339(seconds: float, *, utc: bool) -> str:

@@ -1,19 +1,21 @@
-"""A task as a tree of plain text, for pipes and files: no colours, no wrapping, no cutting.
+"""A task as a tree: plain text for pipes and files, without colours, wrapping or cutting.
 
-``rich_tree`` shows the same lines on a terminal; both take the words from here. This one needs no
-rich, which would cost a script more time than its request.
+``rich_tree`` draws the same rows on a terminal. Here rich is not needed, which would cost a script
+more time than its request.
 """
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
+from dlftask.durations import format_duration
 from dlftask.output.text import (
     display_name,
     duration_text,
     escape_controls,
     status_word,
+    style,
     symbol,
-    task_time,
+    task_times,
 )
 from dlftask.task import Status, Subtask, Task
 
@@ -24,35 +26,49 @@ if TYPE_CHECKING:
 GAP = "  "
 """Between two facts of a line: wider than a space in a name, narrower than a column."""
 
+Pieces = list[tuple[str, str]]
+"""Pieces of text, each with its style."""
 
-def node_facts(node: Task | Subtask, now_ms: int | None = None) -> list[str]:
-    """What stands behind a node's status: the duration where known, the message where there is one.
 
-    With ``now_ms``, for a terminal, what runs shows the time since its start.
+class Row(NamedTuple):
+    """A node of a tree, which can take several lines.
+
+    ``guide`` stands before the first of them, ``below`` before the others.
     """
-    duration_ms = node.duration_ms
-    if duration_ms is None and now_ms is not None and node.status == Status.RUNNING:
-        since_ms = max(now_ms - (now_ms if node.start_ms is None else node.start_ms), 0)
-        duration_ms = since_ms // 1000 * 1000 or None
-    time_text = duration_text(duration_ms)
-    facts = [time_text, escape_controls(node.message) if node.message else ""]
-    return [fact for fact in facts if fact]
+
+    guide: str
+    below: str
+    label: Pieces
 
 
-def task_facts(task: Task, *, utc: bool, asked: str | None = None) -> list[str]:
-    """The lines below a task's name: its ID, and the one ``asked`` for where it is another; times.
+def tree_rows(snapshot: "Snapshot", options: "RenderOptions") -> Iterator[Row]:
+    """The rows of a task's tree; none where it is unavailable."""
+    task = snapshot.result
+    if task is None:
+        return
+    facts = _one_line_facts(task, snapshot.task_id) if options.compact else None
+    if facts is not None:
+        yield Row("", GAP, _label(task, facts, unicode=options.unicode))
+        return
+    now_ms = options.now_ms if options.width is not None else None
+    root = _label(task, _node_facts(task, now_ms), unicode=options.unicode)
+    lines = _task_facts(task, utc=options.utc, asked=snapshot.task_id)
+    yield Row("", GAP, [*root, *((f"\n{line}", "") for line in lines)])
+    shown, rest = shown_subtasks(task, compact=options.compact)
+    guides = branch_guides(len(shown) + bool(rest), unicode=options.unicode)
+    for subtask, (guide, below) in zip(shown, guides, strict=False):
+        label = _label(subtask, _node_facts(subtask, now_ms), unicode=options.unicode)
+        yield Row(guide, below + GAP, label)
+    if rest:
+        ellipsis = "…" if options.unicode else "..."
+        text = f"{ellipsis} {rest} more {Status.SUCCESSFUL}"
+        yield Row(*guides[-1], [(text, style(Status.SUCCESSFUL))])
 
-    The times are its start and end, where they are known.
-    """
-    times = []
-    if task.start_ms is not None:
-        times.append(f"started {task_time(task.start_ms, utc=utc)}")
-    if task.end_ms is not None:
-        times.append(f"ended {task_time(task.end_ms, utc=utc)}")
-    identity = f"ID {escape_controls(task.id)}"
-    if asked is not None and asked != task.id:
-        identity += f" (asked for {asked})"
-    return [identity, *([GAP.join(times)] if times else [])]
+
+def branch_guides(count: int, *, unicode: bool) -> list[tuple[str, str]]:
+    """What stands before the first line of each of so many branches, and before its others."""
+    branch, bar, last = ("├── ", "│   ", "└── ") if unicode else ("+-- ", "|   ", "`-- ")
+    return [(branch, bar)] * (count - 1) + [(last, "    ")]
 
 
 def shown_subtasks(task: Task, *, compact: bool) -> tuple[Sequence[Subtask], int]:
@@ -63,7 +79,48 @@ def shown_subtasks(task: Task, *, compact: bool) -> tuple[Sequence[Subtask], int
     return shown, len(task.subtasks) - len(shown)
 
 
-def one_line_facts(task: Task, asked: str) -> list[str] | None:
+def running_text(node: Task | Subtask, now_ms: int) -> str:
+    """The time since a node's start, in seconds; empty where it is unknown or too short."""
+    if node.start_ms is None or now_ms - node.start_ms < 1000:
+        return ""
+    return format_duration((now_ms - node.start_ms) // 1000)
+
+
+def _label(node: Task | Subtask, facts: Iterable[str], *, unicode: bool) -> Pieces:
+    look = style(node.status)
+    return [
+        (symbol(node.status, unicode=unicode), look),
+        (f" {display_name(node.name, node.id)}", "bold" if isinstance(node, Task) else ""),
+        (GAP, ""),
+        (status_word(node.status), look),
+        *((GAP + fact, "") for fact in facts),
+    ]
+
+
+def _node_facts(node: Task | Subtask, now_ms: int | None) -> list[str]:
+    """What stands behind a node's status: the duration where known, the message where there is one.
+
+    With ``now_ms``, for a terminal, what runs shows the time since its start.
+    """
+    time_text = duration_text(node.duration_ms)
+    if not time_text and now_ms is not None and node.status == Status.RUNNING:
+        time_text = running_text(node, now_ms)
+    return [fact for fact in (time_text, escape_controls(node.message or "")) if fact]
+
+
+def _task_facts(task: Task, *, utc: bool, asked: str) -> list[str]:
+    """The lines below a task's name: its ID, and the one ``asked`` for where it is another; times.
+
+    The times are its start and end, where they are known.
+    """
+    times = task_times(task, utc=utc)
+    identity = f"ID {escape_controls(task.id)}"
+    if asked != task.id:
+        identity += f" (asked for {asked})"
+    return [identity, *([GAP.join(times)] if times else [])]
+
+
+def _one_line_facts(task: Task, asked: str) -> list[str] | None:
     """What stands behind the status in a compact tree of one line; ``None`` where it needs more."""
     if task.status != Status.SUCCESSFUL or shown_subtasks(task, compact=True)[0]:
         return None
@@ -72,49 +129,22 @@ def one_line_facts(task: Task, asked: str) -> list[str] | None:
     return [*(fact for fact in facts if fact), escape_controls(asked)]
 
 
-def rest_line(count: int, *, unicode: bool) -> str:
-    """The last line of a compact tree."""
-    return f"{'…' if unicode else '...'} {count} more {Status.SUCCESSFUL}"
-
-
-def tree_lines(
-    task: Task, *, utc: bool, compact: bool, unicode: bool, asked: str | None = None
-) -> Iterator[str]:
-    """The lines of a task's tree, without newlines; in ASCII lines and symbols if not unicode.
-
-    ``asked`` is the ID that was asked for: the response may have another.
-    """
-    facts = one_line_facts(task, asked or task.id) if compact else None
-    if facts is not None:
-        yield _line(task, facts, unicode=unicode)
-        return
-    yield _line(task, node_facts(task), unicode=unicode)
-    for fact in task_facts(task, utc=utc, asked=asked):
-        yield GAP + fact
-    shown, rest = shown_subtasks(task, compact=compact)
-    branch, last = ("├── ", "└── ") if unicode else ("+-- ", "`-- ")
-    for subtask in shown[:-1]:
-        yield branch + _line(subtask, node_facts(subtask), unicode=unicode)
-    if shown:
-        yield (branch if rest else last) + _line(shown[-1], node_facts(shown[-1]), unicode=unicode)
-    if rest:
-        yield last + rest_line(rest, unicode=unicode)
-
-
-def _line(node: Task | Subtask, facts: list[str], *, unicode: bool) -> str:
-    name = f"{symbol(node.status, unicode=unicode)} {display_name(node.name, node.id)}"
-    return GAP.join([name, status_word(node.status), *facts])
-
-
 def render_trees(snapshots: "Sequence[Snapshot]", options: "RenderOptions") -> Iterator[str]:
     """The tree of each task that could be had."""
+    if options.width is not None or options.color:
+        from dlftask.output.rich_tree import render_rich_trees
+
+        yield render_rich_trees(snapshots, options)
+        return
     for snapshot in snapshots:
-        if snapshot.result is not None:
-            lines = tree_lines(
-                snapshot.result,
-                utc=options.utc,
-                compact=options.compact,
-                unicode=options.unicode,
-                asked=snapshot.task_id,
-            )
-            yield "".join(f"{line}\n" for line in lines)
+        if text := "".join(_plain(tree_rows(snapshot, options))):
+            yield text
+
+
+def _plain(rows: Iterable[Row]) -> Iterator[str]:
+    # In pieces: a name or a message may have 64 MiB, of which each copy counts.
+    for row in rows:
+        yield row.guide
+        for text, _ in row.label:
+            yield text.replace("\n", f"\n{row.below}")
+        yield "\n"

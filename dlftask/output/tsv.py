@@ -2,17 +2,21 @@
 
 import re
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from dlftask.output.text import CI_COMMAND, CONTROLS, LINE_BREAKS, escaped
 from dlftask.task import Subtask, Task
 from dlftask.waiting.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from dlftask.output.formats import RenderOptions
 
 # Not yet compiled: most runs do not need it. The first ``#`` of a CI system's command is one.
 _SPECIAL = rf"{CI_COMMAND}|[{CONTROLS}{LINE_BREAKS}\\]"
 _SHORT_ESCAPES = {"\t": r"\t", "\n": r"\n", "\r": r"\r", "\\": r"\\"}
 
 
-def render_tsv(snapshots: Iterable[Snapshot]) -> Iterator[str]:
+def render_tsv(snapshots: Iterable[Snapshot], _: "RenderOptions") -> Iterator[str]:
     """A line for each task that could be had, and below it one for each of its subtasks.
 
     The second column is the ID that was asked for; the third is the ID in the response.
