@@ -1,5 +1,6 @@
 """The rules of the contract's section "Waiting", on a clock that does as it is told."""
 
+import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -18,16 +19,23 @@ from dlftask.errors import (
 )
 from dlftask.task import Subtask, Task
 from dlftask.waiting.policy import WaitPolicy
-from dlftask.waiting.scheduler import Answer, poll
+from dlftask.waiting.scheduler import poll
 from dlftask.waiting.snapshot import Snapshot, overall_status
+from dlftask.waiting.workers import Answer, WorkerPool
 
 Outcome = Task | DlftaskError
 Script = Callable[[str, float], tuple[Outcome, float]]
 """(task ID, now in seconds) -> what is answered, and after how many seconds."""
 
 
+@pytest.fixture(autouse=True)
+def longest_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each random pause is the longest that it can be."""
+    monkeypatch.setattr(random, "uniform", lambda _least_s, most_s: most_s)
+
+
 @dataclass
-class Asked:
+class Asked(WorkerPool):
     """A pool on a clock of its own: an hour's wait takes no time."""
 
     script: Script
@@ -50,7 +58,7 @@ class Asked:
         assert self.free > 0
         outcome, takes_s = self.script(task_id, self.time_s)
         self.asked.append((task_id, self.time_s))
-        answer = Answer(task_id, self.time_s, outcome)
+        answer = Answer(task_id, outcome)
         self.in_flight[task_id] = (self.time_s + takes_s, answer)
 
     def drop(self, task_id: str) -> None:
@@ -124,7 +132,6 @@ def follow(
         pool,
         WaitPolicy(wait=wait, began_s=pool.now(), **policy),  # type: ignore[arg-type]
         note=(notes if notes is not None else []).append,
-        jitter=lambda most_s: most_s,
     ):
         latest.update((snapshot.task_id, snapshot) for snapshot in changed)
     assert all(snapshot.settled for snapshot in latest.values())

@@ -18,8 +18,7 @@ from dlftask.api.transport import Transport
 from dlftask.errors import DlftaskError, ServiceUnavailable
 from dlftask.simulator import Simulator
 from dlftask.task import Task, read_task
-from dlftask.waiting.scheduler import Answer
-from dlftask.waiting.workers import WorkerPool
+from dlftask.waiting.workers import Answer, WorkerPool
 from tests.cli import DLFTASK, configured, environment, run_dlftask, startup_s
 from tests.running import Running
 from tests.servers import Server, answer, sending
