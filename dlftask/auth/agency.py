@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from dlftask.api.endpoints import check_endpoint, is_loopback
-from dlftask.api.responses import Response, Send, refusal_or_error
+from dlftask.api.responses import Response, Send, error_for
 from dlftask.auth.tokens import read_token_file
 from dlftask.errors import AuthenticationError, ConfigurationError, DlftaskError, InvalidResponse
 from dlftask.task import read_json
@@ -116,7 +116,7 @@ def _check(response: Response) -> None:
             hint="no agency is bound to this machine or pod: bind one that may read DataArts",
         )
     if not response.ok:
-        raise refusal_or_error(response, "the metadata service")
+        raise error_for(response, "the metadata service", is_issuer=True)
 
 
 def _text(response: Response) -> str:
