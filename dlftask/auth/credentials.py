@@ -98,7 +98,7 @@ class Credentials:
         self._expires_s = self._refresh_s = 0.0
         self._failure: AuthenticationError | None = None
         self._failed_s = 0.0
-        self._current = SingleFlight(self._load, what=source.name, timeout_s=float("inf"))
+        self._current = SingleFlight(self._load)
         self._lock = threading.Lock()
         self._auths: dict[str | None, AuthBase] = {}
         self._auths_secret: Secret | None = None
