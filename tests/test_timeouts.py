@@ -131,7 +131,12 @@ def test_the_connect_timeout_bounds_a_name_look_up_that_hangs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     hanging = threading.Event()
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: hanging.wait(20))
+
+    def getaddrinfo(*_args: object, **_options: object) -> list[object]:
+        hanging.wait(20)
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     pool = crew_for("http://service.test", Transport(connect_timeout_s=0.5))
     started = time.monotonic()
     outcome = ask(pool, "t1").outcome
