@@ -134,12 +134,10 @@ class _Reader(io.RawIOBase):
             if left_s <= 0 or self._client_closed.is_set():
                 raise TimeoutError
             self._sock.settimeout(min(left_s, _SLICE_S))
-            try:
+            with suppress(TimeoutError):
                 size = self._sock.recv_into(buffer)
-            except TimeoutError:
-                continue
-            self.received = self.received or size > 0
-            return size
+                self.received = self.received or size > 0
+                return size
 
     def close(self) -> None:
         self._file.close()

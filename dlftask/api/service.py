@@ -105,22 +105,21 @@ class Service:
     def _invalid(self, response: Response, reason: str) -> DlftaskError:
         """A 200 that is no task can still be the service's own error."""
         error = error_for(response, "the service", source=self._credentials.source)
-        if isinstance(error, InvalidResponse) and error.code is None:
-            return InvalidResponse(
-                f"the service gave an invalid response: {response.secrets.mask(reason)}",
-                http_status=response.status,
-                request_id=error.request_id,
-                hint="check --endpoint: is that the DataArts Factory service?",
-            )
-        return error
+        if error.code is not None:
+            return error
+        return InvalidResponse(
+            f"{error.message}: {response.secrets.mask(reason)}",
+            http_status=response.status,
+            request_id=error.request_id,
+            hint="check --endpoint: is that the DataArts Factory service?",
+        )
 
     def _look_up(self) -> str:
         if self._refusal is not None:
             raise self._refusal.with_traceback(None)
-        if self._project_id is None:
-            try:
-                self._project_id = self._find_project()
-            except AuthenticationError as error:
-                self._refusal = error
-                raise
+        try:
+            self._project_id = self._project_id or self._find_project()
+        except AuthenticationError as error:
+            self._refusal = error
+            raise
         return self._project_id
