@@ -240,18 +240,17 @@ class _Wait:
         self.due_s = now_s + self._policy.pause_s(now_s - self._began_s)
 
     def _retry_first(self, error: DlftaskError, now_s: float) -> None:
+        wanted_s = _retry_after_s(error)
         if not error.retryable or self._failures == len(RETRY_PAUSES_S):
             self._end(error)
-            return
-        wanted_s = _retry_after_s(error)
-        if wanted_s > LONGEST_FIRST_RETRY_AFTER_S:
+        elif wanted_s > LONGEST_FIRST_RETRY_AFTER_S:
             wanted = format_duration(wanted_s)
             self._end(error.with_context(f"not retried, because the service asks to wait {wanted}"))
-            return
-        # A random pause, so that many clients do not come back together.
-        pause_s = random.uniform(0.0, RETRY_PAUSES_S[self._failures])  # noqa: S311 - no secret
-        self.due_s = now_s + max(pause_s, wanted_s)
-        self._failures += 1
+        else:
+            # A random pause, so that many clients do not come back together.
+            pause_s = random.uniform(0.0, RETRY_PAUSES_S[self._failures])  # noqa: S311 - no secret
+            self.due_s = now_s + max(pause_s, wanted_s)
+            self._failures += 1
 
     def _retry(self, error: DlftaskError, now_s: float) -> None:
         if not error.transient:
