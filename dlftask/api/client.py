@@ -200,7 +200,7 @@ class Client:
         limit_s = self.settings.connect_timeout_s + _CLOSE_S if wait else 0.0
         until_s = time.monotonic() + limit_s
         for pool in self._pools:
-            pool.close(within_s=max(0.0, until_s - time.monotonic()))
+            pool.close(until_s)
 
     def __enter__(self) -> Self:
         return self

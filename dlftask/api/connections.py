@@ -64,10 +64,13 @@ def _resolve(key: tuple[int, str, int]) -> None:
     """Finish a lookup. The system's own ignores timeouts, so that this runs in a thread."""
     _, host, port = key
     ended, addresses = _lookups[key]
-    with suppress(OSError, UnicodeError):  # a label that is too long is no name either
+    try:
         addresses += socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    del _lookups[key]
-    ended.set()
+    except (OSError, UnicodeError):  # a label that is too long is no name either
+        pass
+    finally:
+        del _lookups[key]
+        ended.set()
 
 
 _worked: dict[tuple[str, int], Any] = {}
@@ -121,6 +124,10 @@ class _Reader(io.RawIOBase):
         # Keeps the socket open for as long as the response is read.
         self._file = sock.makefile("rb", buffering=0)
 
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        """What ``http.client`` asks its socket for."""
+        return io.BufferedReader(self)
+
     def readable(self) -> bool:
         return True
 
@@ -145,15 +152,7 @@ class _Reader(io.RawIOBase):
 
 
 class _Response(http.client.HTTPResponse):
-    """A response that is read within its time, and after any interim ones."""
-
-    def __init__(self, reader: _Reader, **options: Any) -> None:
-        self._reader = reader
-        super().__init__(cast("socket.socket", self), **options)
-
-    def makefile(self, _mode: str) -> io.BufferedReader:
-        """What ``http.client`` asks its socket for."""
-        return io.BufferedReader(self._reader)
+    """A response that is read after any interim ones."""
 
     def _read_status(self) -> tuple[str, int, str]:
         # http.client itself passes over 100 alone.
@@ -176,11 +175,8 @@ class _LimitedConnection(HTTPConnection):
         self._client_closed = client_closed
         super().__init__(**options)
 
-    def connect(self) -> None:
-        self._used = False
-        super().connect()
-
     def _new_conn(self) -> socket.socket:
+        self._used = False
         self._until_s = time.monotonic() + float(self.timeout or 0)
         try:
             sock = _connect(self._dns_host, self.port, self._until_s, self.socket_options)
@@ -227,7 +223,7 @@ class _LimitedConnection(HTTPConnection):
     ) -> _Response:
         """How ``http.client`` makes a response, a tunnel's too."""
         self._reader = _Reader(sock, self._until_s, self._client_closed)
-        return _Response(self._reader, **options)
+        return _Response(cast("socket.socket", self._reader), **options)
 
     def getresponse(self) -> Any:
         limit_s = float(self.timeout or 0)

@@ -59,23 +59,6 @@ class _Adapter(HTTPAdapter):
         return pool
 
 
-class _Pace:
-    """Lets requests begin at most ``rate`` times in any second, evenly; ``None`` is no limit."""
-
-    def __init__(self, rate: int | None) -> None:
-        # A little wider than need be: a request can be on its way for longer than the next.
-        self._gap_s = 0.0 if rate is None else 1.02 / rate
-        self._last_s = float("-inf")
-        self._lock = threading.Lock()
-
-    def wait(self, closed: threading.Event) -> bool:
-        """Wait until the next request may begin; whether ``closed`` was set meanwhile."""
-        with self._lock:
-            closed.wait(max(0.0, self._last_s + self._gap_s - time.monotonic()))
-            self._last_s = time.monotonic()
-        return closed.is_set()
-
-
 class Transport:
     """Sends requests; may be used by ``connections`` threads at once.
 
@@ -102,7 +85,8 @@ class Transport:
             min(read_timeout_s, _LONGEST_TIMEOUT_S),
         )
         self._connections = connections
-        self._rate = rate
+        # A little wider than need be: a request can be on its way for longer than the next.
+        self._gap_s = 0.0 if rate is None else 1.02 / rate
         self._trace = trace
         self._verify: bool | str = not insecure
         if insecure:
@@ -162,12 +146,20 @@ class Transport:
         """Begin with no connection."""
         self._process = os.getpid()
         self._closed = threading.Event()
-        self._pace = _Pace(self._rate)
+        self._turn = threading.Lock()
+        self._last_s = float("-inf")
         self._adapter = _Adapter(self._closed, self._connections)
 
-    def _send_once(self, request: requests.Request, proxies: dict[str, str]) -> Response:
-        if self._pace.wait(self._closed):
+    def _wait_for_turn(self) -> None:
+        """Let requests begin at most ``rate`` times in any second, evenly."""
+        with self._turn:
+            self._closed.wait(max(0.0, self._last_s + self._gap_s - time.monotonic()))
+            self._last_s = time.monotonic()
+        if self._closed.is_set():
             raise ConfigurationError("the client was closed")
+
+    def _send_once(self, request: requests.Request, proxies: dict[str, str]) -> Response:
+        self._wait_for_turn()
         started_s = time.monotonic()
         prepared = request.prepare()
         self._add_secrets(prepared.headers, request.auth)

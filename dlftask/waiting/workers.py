@@ -91,12 +91,11 @@ class WorkerPool:
                     raise outcome
                 found.append(Answer(task_id, outcome))
 
-    def close(self, *, within_s: float = 0.0) -> None:
-        """Fetch nothing more: idle threads end; wait for all to end, for so long at most."""
+    def close(self, until_s: float = 0.0) -> None:
+        """Fetch nothing more: idle threads end; wait for all to end, until then at the latest."""
         self._closed = True
         for _ in self._threads:
             self._jobs.put(None)
-        until_s = self.now() + within_s
         for thread in self._threads:
             thread.join(max(0.0, until_s - self.now()))
 
