@@ -372,6 +372,19 @@ def test_an_outage_is_told_once_for_all_tasks_together() -> None:
     assert "20s" in notes[1]
 
 
+def test_the_service_is_not_back_where_one_task_recovers_just_as_another_gives_up() -> None:
+    def script(task_id: str, now: float) -> tuple[Outcome, float]:
+        if 1001 <= now < 1002 or (task_id == "a" and now > 1000):
+            return down, 0.0
+        return task(task_id, "RUNNING" if now < 1020 else "SUCCESSFUL"), 9.0 if now == 1002 else 0.0
+
+    notes: list[str] = []
+    found = wait(Asked(script), "a", "b", notes=notes, max_outage_s=10.0)
+    assert found["a"].exit_status(strict=False) is ExitStatus.UNAVAILABLE
+    assert found["b"].exit_status(strict=False) is ExitStatus.SUCCESS
+    assert len(notes) == 1
+
+
 def test_an_outage_is_said_with_its_reason_its_limit_and_its_length() -> None:
     notes: list[str] = []
     wait(Asked(in_order("RUNNING", down, down, "SUCCESSFUL")), notes=notes)
