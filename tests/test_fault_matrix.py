@@ -11,6 +11,7 @@ import pytest
 from dlftask.api.client import Client
 from dlftask.errors import ExitStatus
 from dlftask.simulator import Fault, Simulator
+from dlftask.waiting import scheduler
 from dlftask.waiting.policy import WaitPolicy
 from dlftask.waiting.scheduler import poll
 from dlftask.waiting.snapshot import Snapshot, overall_status
@@ -49,6 +50,11 @@ _FINAL = {
     "unknown status": (Fault(invalid="unknown-status"), ExitStatus.INVALID),
 }
 _SLOW = ("silence", "a byte a second")
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scheduler, "RETRY_PAUSES_S", (0.0, 0.0))
 
 
 @dataclass(frozen=True)
@@ -128,7 +134,7 @@ def wait(
                 wait=True, interval_s=0.02, max_outage_s=max_outage_s, began_s=pool.now()
             )
             snapshots = {task_id: Snapshot(task_id) for task_id in ids}
-            news = poll(ids, pool, policy, note=notes.append, tick_s=0.05, jitter=lambda _: 0.0)
+            news = poll(ids, pool, policy, note=notes.append, tick_s=0.05)
             for changed in news:
                 snapshots.update((snapshot.task_id, snapshot) for snapshot in changed)
                 if asked() >= until_asked or snapshots[ids[0]].settled:

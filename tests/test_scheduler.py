@@ -1,5 +1,6 @@
 """The rules of the contract's section "Waiting", on a clock that does as it is told."""
 
+import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -18,16 +19,23 @@ from dlftask.errors import (
 )
 from dlftask.task import Subtask, Task
 from dlftask.waiting.policy import WaitPolicy
-from dlftask.waiting.scheduler import Answer, poll
+from dlftask.waiting.scheduler import poll
 from dlftask.waiting.snapshot import Snapshot, overall_status
+from dlftask.waiting.workers import Answer, WorkerPool
 
 Outcome = Task | DlftaskError
 Script = Callable[[str, float], tuple[Outcome, float]]
 """(task ID, now in seconds) -> what is answered, and after how many seconds."""
 
 
+@pytest.fixture(autouse=True)
+def longest_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each random pause is the longest that it can be."""
+    monkeypatch.setattr(random, "uniform", lambda _least_s, most_s: most_s)
+
+
 @dataclass
-class Asked:
+class Asked(WorkerPool):
     """A pool on a clock of its own: an hour's wait takes no time."""
 
     script: Script
@@ -50,7 +58,7 @@ class Asked:
         assert self.free > 0
         outcome, takes_s = self.script(task_id, self.time_s)
         self.asked.append((task_id, self.time_s))
-        answer = Answer(task_id, self.time_s, outcome)
+        answer = Answer(task_id, outcome)
         self.in_flight[task_id] = (self.time_s + takes_s, answer)
 
     def drop(self, task_id: str) -> None:
@@ -124,7 +132,6 @@ def follow(
         pool,
         WaitPolicy(wait=wait, began_s=pool.now(), **policy),  # type: ignore[arg-type]
         note=(notes if notes is not None else []).append,
-        jitter=lambda most_s: most_s,
     ):
         latest.update((snapshot.task_id, snapshot) for snapshot in changed)
     assert all(snapshot.settled for snapshot in latest.values())
@@ -363,6 +370,19 @@ def test_an_outage_is_told_once_for_all_tasks_together() -> None:
     wait(Asked(script, size=64), *(f"t{n}" for n in range(50)), notes=notes)
     assert len(notes) == 2
     assert "20s" in notes[1]
+
+
+def test_the_service_is_not_back_where_one_task_recovers_just_as_another_gives_up() -> None:
+    def script(task_id: str, now: float) -> tuple[Outcome, float]:
+        if 1001 <= now < 1002 or (task_id == "a" and now > 1000):
+            return down, 0.0
+        return task(task_id, "RUNNING" if now < 1020 else "SUCCESSFUL"), 9.0 if now == 1002 else 0.0
+
+    notes: list[str] = []
+    found = wait(Asked(script), "a", "b", notes=notes, max_outage_s=10.0)
+    assert found["a"].exit_status(strict=False) is ExitStatus.UNAVAILABLE
+    assert found["b"].exit_status(strict=False) is ExitStatus.SUCCESS
+    assert len(notes) == 1
 
 
 def test_an_outage_is_said_with_its_reason_its_limit_and_its_length() -> None:

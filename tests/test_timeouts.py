@@ -18,8 +18,7 @@ from dlftask.api.transport import Transport
 from dlftask.errors import DlftaskError, ServiceUnavailable
 from dlftask.simulator import Simulator
 from dlftask.task import Task, read_task
-from dlftask.waiting.scheduler import Answer
-from dlftask.waiting.workers import WorkerPool
+from dlftask.waiting.workers import Answer, WorkerPool
 from tests.cli import DLFTASK, configured, environment, run_dlftask, startup_s
 from tests.running import Running
 from tests.servers import Server, answer, sending
@@ -132,7 +131,12 @@ def test_the_connect_timeout_bounds_a_name_look_up_that_hangs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     hanging = threading.Event()
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: hanging.wait(20))
+
+    def getaddrinfo(*_args: object, **_options: object) -> list[object]:
+        hanging.wait(20)
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     pool = crew_for("http://service.test", Transport(connect_timeout_s=0.5))
     started = time.monotonic()
     outcome = ask(pool, "t1").outcome

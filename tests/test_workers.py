@@ -8,8 +8,7 @@ import pytest
 
 from dlftask.errors import TaskNotFound
 from dlftask.task import Task
-from dlftask.waiting.scheduler import Answer
-from dlftask.waiting.workers import WorkerPool
+from dlftask.waiting.workers import Answer, WorkerPool
 
 RUNNING = Task(id="a", status="RUNNING")
 LONG_S = 10.0

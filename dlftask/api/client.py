@@ -13,7 +13,6 @@ Service, credentials and limits that are not given come from where the command l
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from types import TracebackType
 from typing import Self
 
 from dlftask.api.endpoints import check_endpoint, iam_endpoint, service_endpoint
@@ -80,25 +79,10 @@ class Client:
         settings: Settings | None = None,
         trace: Callable[[str], None] | None = None,
     ) -> None:
+        parameters = dict(locals())  # before there is any other name
         if settings is None:
-            options = {
-                "project_id": project_id,
-                "workspace": workspace,
-                "region": region,
-                "endpoint": endpoint,
-                "iam_endpoint": iam_endpoint,
-                "profile": profile,
-                "auth": auth,
-                "token": token,
-                "token_file": token_file,
-                "connect_timeout": connect_timeout,
-                "read_timeout": read_timeout,
-                "concurrency": concurrency,
-                "rate": rate,
-                "ca_bundle": ca_bundle,
-                "insecure": insecure,
-            }
-            settings = _load_settings(options)
+            del parameters["self"], parameters["settings"], parameters["trace"]
+            settings = _load_settings(parameters)
         self.settings = settings
         self._pools: list[WorkerPool] = []
         self._transport = Transport(
@@ -111,23 +95,22 @@ class Client:
             trace=trace,
         )
         self._credentials = _find_credentials(settings, self._transport.send)
-        service_url = _service_url(settings)
-        iam_url = _iam_url(settings)
+        self._service_url = _service_url(settings)
+        self._iam_url = _iam_url(settings)
         self.service = Service(
             self._transport.send,
-            endpoint=service_url,
+            endpoint=self._service_url,
             credentials=self._credentials,
-            find_project=lambda: self._find_project(iam_url),
+            find_project=self._find_project,
             workspace=settings.workspace,
-            timeout_s=settings.connect_timeout_s + settings.read_timeout_s,
         )
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What a user should know of the settings and the credentials."""
-        insecure = ("--insecure: the service's identity is not checked",)
         # The file of the profile may be the file of the credentials too.
         files = dict.fromkeys((*self.settings.warnings, *self._credentials.warnings))
+        insecure = ("--insecure: the service's identity is not checked",)
         return (*files, *(insecure if self.settings.insecure else ()))
 
     @property
@@ -135,8 +118,8 @@ class Client:
         """Which service and project are used, and with whose credentials; no secret."""
         settings, credentials = self.settings, self._credentials
         return (
-            f"* endpoint: {_service_url(settings)}\n"
-            f"* project: {settings.project_id or f'looked up at {_iam_url(settings)}'}\n"
+            f"* endpoint: {self._service_url}\n"
+            f"* project: {settings.project_id or f'looked up at {self._iam_url}'}\n"
             f"* workspace: {settings.workspace or 'none (the default one)'}\n"
             f"* credential: {credentials.kind} from {credentials.source}"
         )
@@ -217,27 +200,25 @@ class Client:
         limit_s = self.settings.connect_timeout_s + _CLOSE_S if wait else 0.0
         until_s = time.monotonic() + limit_s
         for pool in self._pools:
-            pool.close(within_s=max(0.0, until_s - time.monotonic()))
+            pool.close(until_s)
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _find_project(self, iam_url: str | None) -> str:
-        project_id, region = self.settings.project_id, self.settings.region
-        if project_id is not None:
-            return project_id
-        if iam_url is None or region is None:
+    def _find_project(self) -> str:
+        settings = self.settings
+        if settings.project_id is not None:
+            return settings.project_id
+        if self._iam_url is None or settings.region is None:
             raise AssertionError("without a project ID there is a region")
         return look_up_project(
-            self._transport.send, self._credentials, iam_endpoint=iam_url, region=region
+            self._transport.send,
+            self._credentials,
+            iam_endpoint=self._iam_url,
+            region=settings.region,
         )
 
     def _last_state(self, task_id: str, policy: WaitPolicy) -> Task:
@@ -257,9 +238,9 @@ def _checked_id(task_id: object) -> str:
     return check_task_id(task_id)
 
 
-def _load_settings(options: Mapping[str, object]) -> Settings:
+def _load_settings(parameters: Mapping[str, object]) -> Settings:
     """Settings of the parameters that were given. Raises ``TypeError`` that names a wrong one."""
-    given = {name: value for name, value in options.items() if value is not None}
+    given = {name: value for name, value in parameters.items() if value is not None}
     for name, value in given.items():
         types = _TYPES.get(name, (str,))
         # A bool is an int to Python, but no number of seconds.

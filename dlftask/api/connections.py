@@ -6,19 +6,18 @@ byte. What goes wrong is translated into an error of ours here, where it is know
 
 import http.client
 import io
-import ipaddress
 import os
 import re
 import socket
 import ssl
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from dlftask.api.endpoints import nearest_region
 from dlftask.durations import format_duration
@@ -33,59 +32,45 @@ _STOPPED_S = 1.0
 """A gap longer than this between two reads of the clock means that the process was stopped."""
 _INTERIM_RESPONSES = 100
 _TUNNEL_REFUSED = re.compile("Tunnel connection failed: ([0-9]{3})")
-_DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class StaleConnection(ServiceUnavailable):
     """A kept connection that the other side had closed before it got the request."""
 
 
-class _Lookup:
-    """The lookup of a name. The system's ignores timeouts, so that it runs in a thread."""
+_lookups: dict[tuple[int, str, int], tuple[threading.Event, list[Any]]] = {}
+"""Lookups in flight by process, host and port, each with its end and its addresses.
 
-    in_flight: "dict[tuple[int, str, int], _Lookup]" = {}  # noqa: RUF012 - shared by all
-
-    def __init__(self, key: tuple[int, str, int]) -> None:
-        self._key = key
-        self.done = threading.Event()
-        self.addresses: list[Any] = []
-
-    def run(self) -> None:
-        _, host, port = self._key
-        try:
-            self.addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError):  # a label that is too long is no name either
-            self.addresses = []
-        finally:
-            self.in_flight.pop(self._key, None)
-            self.done.set()
+By process, because a thread of another one cannot finish a lookup for this one.
+"""
 
 
 def _look_up(host: str, port: int, until_s: float) -> list[Any]:
     """The addresses of a host; empty where its name does not resolve. Raises ``TimeoutError``."""
-    # A thread of another process cannot finish a lookup for this one.
     key = (os.getpid(), host, port)
-    new = _Lookup(key)
-    lookup = _Lookup.in_flight.setdefault(key, new)
-    if lookup is new:
-        if _is_address(host):
-            new.run()
-        else:
-            try:
-                threading.Thread(target=new.run, daemon=True).start()
-            except RuntimeError:  # the process may have no more threads
-                new.run()
-    if not lookup.done.wait(max(0.0, until_s - time.monotonic())):
+    ended = threading.Event()
+    lookup_ended, addresses = _lookups.setdefault(key, (ended, []))
+    if lookup_ended is ended:
+        try:
+            threading.Thread(target=_resolve, args=(key,), daemon=True).start()
+        except RuntimeError:  # the process may have no more threads
+            _resolve(key)
+    if not lookup_ended.wait(max(0.0, until_s - time.monotonic())):
         raise TimeoutError
-    return lookup.addresses
+    return addresses
 
 
-def _is_address(host: str) -> bool:
+def _resolve(key: tuple[int, str, int]) -> None:
+    """Finish a lookup. The system's own ignores timeouts, so that this runs in a thread."""
+    _, host, port = key
+    ended, addresses = _lookups[key]
     try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
+        addresses += socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):  # a label that is too long is no name either
+        pass
+    finally:
+        del _lookups[key]
+        ended.set()
 
 
 _worked: dict[tuple[str, int], Any] = {}
@@ -139,6 +124,10 @@ class _Reader(io.RawIOBase):
         # Keeps the socket open for as long as the response is read.
         self._file = sock.makefile("rb", buffering=0)
 
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        """What ``http.client`` asks its socket for."""
+        return io.BufferedReader(self)
+
     def readable(self) -> bool:
         return True
 
@@ -152,12 +141,10 @@ class _Reader(io.RawIOBase):
             if left_s <= 0 or self._client_closed.is_set():
                 raise TimeoutError
             self._sock.settimeout(min(left_s, _SLICE_S))
-            try:
+            with suppress(TimeoutError):
                 size = self._sock.recv_into(buffer)
-            except TimeoutError:
-                continue
-            self.received = self.received or size > 0
-            return size
+                self.received = self.received or size > 0
+                return size
 
     def close(self) -> None:
         self._file.close()
@@ -165,15 +152,7 @@ class _Reader(io.RawIOBase):
 
 
 class _Response(http.client.HTTPResponse):
-    """A response that is read within its time, and after any interim ones."""
-
-    def __init__(self, reader: _Reader, **options: Any) -> None:
-        self._reader = reader
-        super().__init__(cast("socket.socket", self), **options)
-
-    def makefile(self, _mode: str) -> io.BufferedReader:
-        """What ``http.client`` asks its socket for."""
-        return io.BufferedReader(self._reader)
+    """A response that is read after any interim ones."""
 
     def _read_status(self) -> tuple[str, int, str]:
         # http.client itself passes over 100 alone.
@@ -188,17 +167,16 @@ class _Response(http.client.HTTPResponse):
 class _LimitedConnection(HTTPConnection):
     """A connection that keeps its time limits, and says of an error what was going on."""
 
-    client_closed: threading.Event
-    scheme_of_service = "http"
     _until_s = 0.0
     _used = False
     _reader: _Reader
 
-    def connect(self) -> None:
-        self._used = False
-        super().connect()
+    def __init__(self, client_closed: threading.Event, **options: Any) -> None:
+        self._client_closed = client_closed
+        super().__init__(**options)
 
     def _new_conn(self) -> socket.socket:
+        self._used = False
         self._until_s = time.monotonic() + float(self.timeout or 0)
         try:
             sock = _connect(self._dns_host, self.port, self._until_s, self.socket_options)
@@ -244,8 +222,8 @@ class _LimitedConnection(HTTPConnection):
         self, sock: socket.socket, **options: Any
     ) -> _Response:
         """How ``http.client`` makes a response, a tunnel's too."""
-        self._reader = _Reader(sock, self._until_s, self.client_closed)
-        return _Response(self._reader, **options)
+        self._reader = _Reader(sock, self._until_s, self._client_closed)
+        return _Response(cast("socket.socket", self._reader), **options)
 
     def getresponse(self) -> Any:
         limit_s = float(self.timeout or 0)
@@ -286,13 +264,11 @@ class _LimitedConnection(HTTPConnection):
         if self.proxy and not (self._tunnel_host and self.has_connected_to_proxy):
             return self._proxy_name()
         host, port = (self._tunnel_host or self.host), (self._tunnel_port or self.port)
-        return host if port == _DEFAULT_PORTS.get(self.scheme_of_service) else f"{host}:{port}"
+        return host if port == self.default_port else f"{host}:{port}"
 
 
 class _LimitedTLSConnection(_LimitedConnection, HTTPSConnection):
     """The same over TLS."""
-
-    scheme_of_service = "https"
 
     def connect(self) -> None:
         try:
@@ -335,22 +311,7 @@ class _LimitedTLSConnection(_LimitedConnection, HTTPSConnection):
         return None
 
 
-def limit_pools(manager: urllib3.PoolManager, closed: threading.Event) -> None:
-    """Have a pool manager make connections with time limits, until ``closed`` is set."""
-
-    class Plain(_LimitedConnection):
-        client_closed = closed
-
-    class Secure(_LimitedTLSConnection):
-        client_closed = closed
-
-    class PlainPool(HTTPConnectionPool):
-        ConnectionCls = Plain
-
-    class SecurePool(HTTPSConnectionPool):
-        ConnectionCls = Secure
-
-    manager.pool_classes_by_scheme = {"http": PlainPool, "https": SecurePool}
+CONNECTIONS = {"http": _LimitedConnection, "https": _LimitedTLSConnection}
 
 
 def no_response(peer: str, limit_s: float) -> ServiceUnavailable:

@@ -1,7 +1,7 @@
 """Where the services are: by region, or as a user says it. Credentials go nowhere else."""
 
 import re
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 from dlftask.errors import ConfigurationError
 
@@ -79,8 +79,14 @@ def check_endpoint(url: str, *, what: str, insecure: bool) -> str:
     path, and for plain http beyond loopback unless ``insecure``. The URL is not repeated where it
     may hold a password.
     """
-    parts = _split(url, what)
     shown = "the URL" if "@" in url else repr(url)
+    try:
+        parts = urlsplit(url)
+        valid = parts.port != 0
+    except ValueError:
+        valid = False
+    if not valid:
+        raise ConfigurationError(f"{what}: {shown} has no valid host and port")
     hint = "an endpoint looks like https://host or https://host:port/path"
     if parts.username is not None or parts.password is not None:
         raise ConfigurationError(f"{what}: an endpoint has no user name or password", hint=hint)
@@ -128,18 +134,6 @@ def _in_europe(region: str) -> bool:
 
 def _domain(region: str) -> str:
     return "myhuaweicloud.eu" if _in_europe(region) else "myhuaweicloud.com"
-
-
-def _split(url: str, what: str) -> SplitResult:
-    try:
-        parts = urlsplit(url)
-        valid = parts.port is None or parts.port > 0
-    except ValueError:
-        valid = False
-    if not valid:
-        shown = "the URL" if "@" in url else repr(url)
-        raise ConfigurationError(f"{what}: {shown} has no valid host and port")
-    return parts
 
 
 def _is_host(host: str) -> bool:

@@ -4,7 +4,7 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from dlftask.api.responses import Send, refusal_or_error
+from dlftask.api.responses import Send, error_for
 from dlftask.api.service import send_authorised
 from dlftask.errors import ConfigurationError, DlftaskError, InvalidResponse
 from dlftask.task import read_json
@@ -28,7 +28,7 @@ def look_up_project(
     try:
         response = send_authorised(send, credentials, "GET", url)
         if not response.ok:
-            raise refusal_or_error(response, "IAM", source=credentials.source)
+            raise error_for(response, "IAM", source=credentials.source, is_issuer=True)
     except DlftaskError as error:
         hint = f"{_HINT} to do without IAM"
         hint = f"{hint}; or {error.hint}" if error.hint else hint
@@ -61,13 +61,9 @@ def _read_ids(body: bytes) -> list[str] | None:
     An ID becomes a part of the path of the next request: it must not lead elsewhere.
     """
     try:
-        found = read_json(body)
-    except ValueError:
+        projects = read_json(body)["projects"]
+        ids = [project["id"] for project in projects]
+    except (ValueError, TypeError, KeyError):
         return None
-    projects = found.get("projects") if isinstance(found, dict) else None
-    if not isinstance(projects, list):
-        return None
-    ids = [project.get("id") if isinstance(project, dict) else None for project in projects]
-    if not all(isinstance(one, str) and re.fullmatch("[A-Za-z0-9_-]{1,128}", one) for one in ids):
-        return None
-    return list(dict.fromkeys(str(one) for one in ids))
+    valid = all(isinstance(one, str) and re.fullmatch("[A-Za-z0-9_-]{1,128}", one) for one in ids)
+    return list(dict.fromkeys(ids)) if valid and isinstance(projects, list) else None

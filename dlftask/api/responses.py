@@ -1,6 +1,7 @@
 """An HTTP response, and the error that it stands for where it is not the one hoped for."""
 
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
@@ -76,10 +77,13 @@ class Send(Protocol):
         """Send the request once."""
 
 
-def error_for(response: Response, who: str, *, source: str | None = None) -> DlftaskError:
+def error_for(
+    response: Response, who: str, *, source: str | None = None, is_issuer: bool = False
+) -> DlftaskError:
     """The error that a response of ``who`` (such as ``IAM``) stands for.
 
-    ``source`` says where the credentials came from that were sent with the request.
+    ``source`` says where the credentials came from that were sent with the request. Each 4xx of
+    whoever issues or checks credentials (``is_issuer``) is a refusal.
     """
     code, message, request_id = read_error(response)
     status = response.status
@@ -110,24 +114,12 @@ def error_for(response: Response, who: str, *, source: str | None = None) -> Dlf
         to = f" to {target}" if target else ""
         return InvalidResponse(f"{who} answered with a redirect{to}", **details)
     if status >= 400:
+        refused = f"{who} refused the request"
+        if is_issuer:
+            return AuthenticationError(refused, **details)
         details["transient"] = False
-        return InvalidResponse(f"{who} refused the request", **details)
+        return InvalidResponse(refused, **details)
     return InvalidResponse(f"{who} gave an invalid response", **details)
-
-
-def refusal_or_error(response: Response, who: str, *, source: str | None = None) -> DlftaskError:
-    """The same for whoever issues or checks credentials: each 4xx of theirs is a refusal."""
-    error = error_for(response, who, source=source)
-    if isinstance(error, InvalidResponse) and 400 <= response.status < 500:
-        return AuthenticationError(
-            error.message,
-            code=error.code,
-            service_message=error.service_message,
-            http_status=error.http_status,
-            request_id=error.request_id,
-            hint=error.hint,
-        )
-    return error
 
 
 def read_error(response: Response) -> tuple[str | None, str | None, str | None]:
@@ -163,8 +155,6 @@ def _retry_after(response: Response) -> float | None:
         return min(float(text), _LONGEST_RETRY_AFTER_S)
     if not text:
         return None
-    import time
-
     moment = _http_date(text)
     if moment is None:
         return None

@@ -38,8 +38,8 @@ def send_authorised(
 class Service:
     """The service as one user sees it: an endpoint, a project, perhaps a workspace.
 
-    ``find_project`` is called once, when the project ID is first needed; a thread waits
-    ``timeout_s`` seconds at most for another that calls it. May be used by many threads at once.
+    ``find_project`` is called once, when the project ID is first needed. May be used by many
+    threads at once.
     """
 
     def __init__(
@@ -50,13 +50,12 @@ class Service:
         credentials: "Credentials",
         find_project: Callable[[], str],
         workspace: str | None = None,
-        timeout_s: float = 15.0,
     ) -> None:
         self._send = send
         self._endpoint = endpoint
         self._credentials = credentials
         self._find_project = find_project
-        self._project = SingleFlight(self._look_up, what="the project ID", timeout_s=timeout_s)
+        self._project = SingleFlight(self._look_up)
         self._project_id: str | None = None
         self._refusal: AuthenticationError | None = None
         # The HTTP library sends a header's characters as Latin-1; this makes them UTF-8.
@@ -106,22 +105,21 @@ class Service:
     def _invalid(self, response: Response, reason: str) -> DlftaskError:
         """A 200 that is no task can still be the service's own error."""
         error = error_for(response, "the service", source=self._credentials.source)
-        if isinstance(error, InvalidResponse) and error.code is None:
-            return InvalidResponse(
-                f"the service gave an invalid response: {response.secrets.mask(reason)}",
-                http_status=response.status,
-                request_id=error.request_id,
-                hint="check --endpoint: is that the DataArts Factory service?",
-            )
-        return error
+        if error.code is not None:
+            return error
+        return InvalidResponse(
+            f"{error.message}: {response.secrets.mask(reason)}",
+            http_status=response.status,
+            request_id=error.request_id,
+            hint="check --endpoint: is that the DataArts Factory service?",
+        )
 
     def _look_up(self) -> str:
         if self._refusal is not None:
             raise self._refusal.with_traceback(None)
-        if self._project_id is None:
-            try:
-                self._project_id = self._find_project()
-            except AuthenticationError as error:
-                self._refusal = error
-                raise
+        try:
+            self._project_id = self._project_id or self._find_project()
+        except AuthenticationError as error:
+            self._refusal = error
+            raise
         return self._project_id

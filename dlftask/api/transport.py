@@ -10,6 +10,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,11 @@ from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 from requests.utils import get_environ_proxies, select_proxy
 
+from dlftask import __version__
 from dlftask.api.connections import (
+    CONNECTIONS,
     StaleConnection,
     broken,
-    limit_pools,
     no_response,
     not_http,
     proxy_refused,
@@ -51,35 +53,10 @@ class _Adapter(HTTPAdapter):
         self._closed = closed
         super().__init__(pool_connections=4, pool_maxsize=connections)
 
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs)
-        limit_pools(self.poolmanager, self._closed)
-
-    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
-        manager = super().proxy_manager_for(*args, **kwargs)
-        limit_pools(manager, self._closed)
-        return manager
-
-
-class _Pace:
-    """Lets requests begin at most ``rate`` times in any second, evenly; ``None`` is no limit."""
-
-    def __init__(self, rate: int | None) -> None:
-        # A little wider than need be: a request can be on its way for longer than the next.
-        self._gap_s = 0.0 if rate is None else 1.02 / rate
-        self._last_s = float("-inf")
-        self._lock = threading.Lock()
-
-    def wait(self, closed: threading.Event) -> bool:
-        """Wait until the next request may begin; whether ``closed`` was set meanwhile."""
-        if not self._gap_s:
-            return closed.is_set()
-        with self._lock:
-            while (left_s := self._last_s + self._gap_s - time.monotonic()) > 0:
-                if closed.wait(left_s):
-                    return True
-            self._last_s = time.monotonic()
-        return closed.is_set()
+    def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
+        pool: Any = super().get_connection_with_tls_context(*args, **kwargs)
+        pool.ConnectionCls = partial(CONNECTIONS[pool.scheme], self._closed)
+        return pool
 
 
 class Transport:
@@ -103,10 +80,13 @@ class Transport:
         trace: Callable[[str], None] | None = None,
     ) -> None:
         self.secrets = Secrets()
-        self._read_timeout_s = min(read_timeout_s, _LONGEST_TIMEOUT_S)
-        self._timeouts = (min(connect_timeout_s, _LONGEST_TIMEOUT_S), self._read_timeout_s)
+        self._timeouts = (
+            min(connect_timeout_s, _LONGEST_TIMEOUT_S),
+            min(read_timeout_s, _LONGEST_TIMEOUT_S),
+        )
         self._connections = connections
-        self._rate = rate
+        # A little wider than need be: a request can be on its way for longer than the next.
+        self._gap_s = 0.0 if rate is None else 1.02 / rate
         self._trace = trace
         self._verify: bool | str = not insecure
         if insecure:
@@ -143,72 +123,71 @@ class Transport:
         userinfo, at, _ = (select_proxy(url, proxies) or "").rpartition("@")
         if at:
             self.secrets.add_userinfo(userinfo.rpartition("//")[2])
-        send = partial(
-            self._send_once, method, url, headers=headers, auth=auth, body=body, proxies=proxies
+        request = requests.Request(
+            method,
+            url,
+            headers={
+                "Accept": "application/json",
+                "Accept-Encoding": "gzip",
+                "User-Agent": f"dlftask/{__version__}",
+                **headers,
+            },
+            data=body,
+            auth=auth,
         )
         try:
-            return send()
+            return self._send_once(request, proxies)
         except StaleConnection:
             # The others that were kept may be as dead; a thread that is using one still has it.
             self._adapter = _Adapter(self._closed, self._connections)
-            return send()
+            return self._send_once(request, proxies)
 
     def _open(self) -> None:
         """Begin with no connection."""
         self._process = os.getpid()
         self._closed = threading.Event()
-        self._pace = _Pace(self._rate)
+        self._turn = threading.Lock()
+        self._last_s = float("-inf")
         self._adapter = _Adapter(self._closed, self._connections)
 
-    def _send_once(
-        self,
-        method: str,
-        url: str,
-        *,
-        headers: Mapping[str, str],
-        auth: AuthBase | None,
-        body: bytes,
-        proxies: dict[str, str],
-    ) -> Response:
-        if self._pace.wait(self._closed):
+    def _wait_for_turn(self) -> None:
+        """Let requests begin at most ``rate`` times in any second, evenly."""
+        with self._turn:
+            self._closed.wait(max(0.0, self._last_s + self._gap_s - time.monotonic()))
+            self._last_s = time.monotonic()
+        if self._closed.is_set():
             raise ConfigurationError("the client was closed")
-        started = time.monotonic()
-        sent: Mapping[str, str] = headers
-        proxied = select_proxy(url, proxies) is not None
+
+    def _send_once(self, request: requests.Request, proxies: dict[str, str]) -> Response:
+        self._wait_for_turn()
+        started_s = time.monotonic()
+        prepared = request.prepare()
+        self._add_secrets(prepared.headers, request.auth)
+        peer = urlsplit(request.url).netloc
         try:
-            request = requests.Request(
-                method,
-                url,
-                headers={"Accept": "application/json", "Accept-Encoding": "gzip", **headers},
-                data=body,
-                auth=auth,
-            ).prepare()
-            request.headers.setdefault("User-Agent", _user_agent())
-            sent = request.headers
-            self._add_secrets(sent, auth)
             with self._adapter.send(
-                request,
+                prepared,
                 stream=True,
                 timeout=self._timeouts,
                 verify=self._verify,
                 proxies=proxies,
             ) as answer:
-                response = self._read_response(answer, urlsplit(url).netloc)
-            if response.status == 407 and proxied:
+                response = self._read_response(answer, peer)
+            if response.status == 407 and select_proxy(request.url, proxies) is not None:
                 raise proxy_refused("the proxy", "407")
         except DlftaskError as error:
-            self._report(method, url, sent, started, str(error))
+            self._report(prepared, started_s, str(error))
             raise
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-            failure: DlftaskError = broken(urlsplit(url).netloc, error)
+            failure: DlftaskError = broken(peer, error)
             if isinstance(error, ValueError):  # how requests calls a URL it does not understand
                 failure = ConfigurationError(
-                    f"{url}: no request can be sent there",
+                    f"{request.url}: no request can be sent there",
                     hint="check --endpoint and the proxy variables",
                 )
-            self._report(method, url, sent, started, str(failure))
+            self._report(prepared, started_s, str(failure))
             raise failure from None
-        self._report(method, url, sent, started, f"HTTP {response.status}", response=response)
+        self._report(prepared, started_s, f"HTTP {response.status}", response)
         return response
 
     def _add_secrets(self, headers: Mapping[str, str], auth: AuthBase | None) -> None:
@@ -219,43 +198,42 @@ class Transport:
 
     def _report(
         self,
-        method: str,
-        url: str,
-        headers: Mapping[str, str],
-        started: float,
+        request: requests.PreparedRequest,
+        started_s: float,
         outcome: str,
-        *,
         response: Response | None = None,
     ) -> None:
         if self._trace is None:
             return
-        took_ms = (time.monotonic() - started) * 1000
-        lines = [f"> {method} {url}", *_masked(">", headers), f"< {outcome} in {took_ms:.0f}ms"]
+        took_ms = (time.monotonic() - started_s) * 1000
+        lines = [
+            f"> {request.method} {request.url}",
+            *_masked(">", request.headers),
+            f"< {outcome} in {took_ms:.0f}ms",
+        ]
         if response is not None:
             lines += [*_masked("<", response.headers), f"< {len(response.body)} bytes"]
         self._trace(self.secrets.mask("\n".join(line.replace("\n", "\\x0a") for line in lines)))
 
     def _read_response(self, answer: requests.Response, peer: str) -> Response:
-        status, headers = answer.status_code, answer.headers
+        response = Response(answer.status_code, answer.headers, b"", self.secrets)
         try:
-            body = self._read_whole(answer.raw, peer)
+            return replace(response, body=self._read_body(answer.raw, peer))
         except InvalidResponse as error:
-            if status < 400:
-                request_id = Response(status, headers, b"", self.secrets).request_id
-                raise InvalidResponse(
-                    self.secrets.mask(error.message),
-                    hint=error.hint,
-                    http_status=status,
-                    request_id=request_id,
-                ) from None
-            body = b""  # the status has said what is wrong, whatever came with it
-        return Response(status, headers, body, self.secrets)
+            if response.status >= 400:
+                return response  # the status has said what is wrong, whatever came with it
+            raise InvalidResponse(
+                self.secrets.mask(error.message),
+                hint=error.hint,
+                http_status=response.status,
+                request_id=response.request_id,
+            ) from None
 
-    def _read_whole(self, raw: urllib3.BaseHTTPResponse, peer: str) -> bytes:
+    def _read_body(self, raw: urllib3.BaseHTTPResponse, peer: str) -> bytes:
         try:
-            return _read_body(raw, MAX_BODY)
+            return _unpacked(raw)
         except urllib3.exceptions.ReadTimeoutError:
-            raise no_response(peer, self._read_timeout_s) from None
+            raise no_response(peer, self._timeouts[1]) from None
         except urllib3.exceptions.DecodeError:  # it refuses a long list of encodings
             raise InvalidResponse(
                 "the response is packed in a way that was not asked for"
@@ -279,12 +257,6 @@ def _environment_proxies(url: str) -> dict[str, str]:
     return {scheme: found[scheme] for scheme in ("https", "http") if scheme in found}
 
 
-def _user_agent() -> str:
-    from dlftask import __version__
-
-    return f"dlftask/{__version__}"
-
-
 def _is_secret(name: str) -> bool:
     name = name.lower()
     return name not in _NOT_SECRET and any(word in name for word in _SECRET_WORDS)
@@ -295,7 +267,7 @@ def _masked(mark: str, headers: Mapping[str, str]) -> Iterator[str]:
         yield f"{mark} {name}: {'***' if _is_secret(name) else value}"
 
 
-def _read_body(raw: urllib3.BaseHTTPResponse, limit: int) -> bytes:
+def _unpacked(raw: urllib3.BaseHTTPResponse) -> bytes:
     """The whole body, unpacked. ``raw`` decodes nothing, so that no bomb goes off in it."""
     length = raw.headers.get("Content-Length", "0").strip()
     if not re.fullmatch(r"[0-9]+(?:, *[0-9]+)*", length):
@@ -305,7 +277,7 @@ def _read_body(raw: urllib3.BaseHTTPResponse, limit: int) -> bytes:
     while part := raw.read(256 * 1024, decode_content=False):
         parts.append(part)
         size += len(part)
-        if size > limit:
+        if size > MAX_BODY:
             raise InvalidResponse("the response is larger than 64 MiB")
     body = b"".join(parts)
     del parts
@@ -313,7 +285,7 @@ def _read_body(raw: urllib3.BaseHTTPResponse, limit: int) -> bytes:
         return body
     encoding = (raw.headers.get("Content-Encoding") or "identity").strip().lower()
     if encoding in ("gzip", "x-gzip"):
-        body = _unzip(body, limit)
+        body = _unzip(body)
     elif encoding != "identity":
         raise InvalidResponse(f"the response is packed with {encoding}, which was not asked for")
     if _memory_to_read(body) > MAX_MEMORY:
@@ -336,13 +308,13 @@ def _memory_to_read(body: bytes) -> float:
     return 2.0 * len(body) + 2.7 * width * characters + 110.0 * values
 
 
-def _unzip(packed: bytes, limit: int) -> bytes:
+def _unzip(packed: bytes) -> bytes:
     unpacker = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
     try:
-        body = unpacker.decompress(packed, limit + 1)
+        body = unpacker.decompress(packed, MAX_BODY + 1)
     except zlib.error:
         raise InvalidResponse("the response is not the gzip that it says it is") from None
-    if len(body) > limit:
+    if len(body) > MAX_BODY:
         raise InvalidResponse("the response is larger than 64 MiB unpacked")
     if not unpacker.eof:
         raise ServiceUnavailable("the response was cut off")

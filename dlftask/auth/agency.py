@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from dlftask.api.endpoints import check_endpoint, is_loopback
-from dlftask.api.responses import Response, Send, refusal_or_error
+from dlftask.api.responses import Response, Send, error_for
 from dlftask.auth.tokens import AccessKey, checked, read_token, read_token_file
 from dlftask.errors import AuthenticationError, ConfigurationError, DlftaskError, InvalidResponse
 from dlftask.task import read_json
@@ -99,7 +99,7 @@ def _read(response: Response, read: Callable[[bytes], _Read]) -> _Read:
             hint="no agency is bound to this machine or pod: bind one that may read DataArts",
         )
     if not response.ok:
-        raise refusal_or_error(response, "the metadata service")
+        raise error_for(response, "the metadata service", is_issuer=True)
     try:
         return read(response.body)
     except (ConfigurationError, ValueError) as error:

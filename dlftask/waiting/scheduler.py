@@ -4,11 +4,11 @@ The rules are the contract's section "Waiting". Nothing here knows threads, sock
 day: a pool fetches, and its clock is the only one.
 """
 
-import heapq
 import random
+from bisect import insort
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import count
-from typing import NamedTuple, Protocol
+from dataclasses import replace
+from operator import attrgetter
 
 from dlftask.durations import format_duration
 from dlftask.errors import (
@@ -20,6 +20,7 @@ from dlftask.errors import (
 from dlftask.task import Task
 from dlftask.waiting.policy import WaitPolicy
 from dlftask.waiting.snapshot import Snapshot, holds_failure
+from dlftask.waiting.workers import Answer, WorkerPool
 
 RETRY_PAUSES_S = (0.5, 1.5)
 """Before the first valid response: the longest pause before each retry."""
@@ -28,63 +29,32 @@ LONGEST_FIRST_RETRY_AFTER_S = 10.0
 _LOOK_S = 0.5
 """While a request is in flight, the clock is read this often. A gap twice as long means that the
 process was stopped, or that the machine slept."""
-
-
-class Answer(NamedTuple):
-    """What one request gave: a task, or why there is none. ``asked_s`` is the pool's time."""
-
-    task_id: str
-    asked_s: float
-    outcome: Task | DlftaskError
-
-
-class Pool(Protocol):
-    """Fetches tasks: a ``WorkerPool``, or a test's own with a clock under its control."""
-
-    @property
-    def free(self) -> int:
-        """How many more requests may be started now."""
-
-    def now(self) -> float:
-        """The clock, in seconds."""
-
-    def start(self, task_id: str) -> None:
-        """Request a task that no request is in flight for."""
-
-    def drop(self, task_id: str) -> None:
-        """Ignore the request in flight for a task, if there is one."""
-
-    def answers(self, until_s: float) -> list[Answer]:
-        """Wait for answers until a moment of the clock at the latest."""
-
-
-def full_jitter(most_s: float) -> float:
-    """A random pause up to the longest, so that many clients do not come back together."""
-    return random.uniform(0.0, most_s)  # noqa: S311 - spreads load, keeps no secret
+_NEVER = float("inf")
+_due_s = attrgetter("due_s")
 
 
 def poll(
     task_ids: Sequence[str],
-    pool: Pool,
+    pool: WorkerPool,
     policy: WaitPolicy,
     *,
     note: Callable[[str], None] = lambda _: None,
     tick_s: float = 60.0,
-    jitter: Callable[[float], float] = full_jitter,
 ) -> Iterator[list[Snapshot]]:
     """Poll until every task is settled; yield those that changed, at least every ``tick_s``.
 
     ``note`` gets a line when an outage begins and one when it is over, for all tasks together.
     Raises ``ConfigurationError``, which concerns the run and not one task.
     """
-    run = _Run(task_ids, pool, policy, note, jitter)
+    run = _Run(task_ids, pool, policy, note)
+    changed: list[Snapshot] = []
     while True:
         run.start_due()
         until_s = run.next_look_s(tick_s)
-        yield run.take_changed()
+        yield changed
         if not run.unsettled:
             return
-        run.update(pool.answers(until_s), until_s)
+        changed = run.update(pool.answers(until_s), until_s)
 
 
 class _Run:
@@ -93,184 +63,160 @@ class _Run:
     def __init__(
         self,
         task_ids: Sequence[str],
-        pool: Pool,
+        pool: WorkerPool,
         policy: WaitPolicy,
         note: Callable[[str], None],
-        jitter: Callable[[float], float],
     ) -> None:
         self._pool = pool
         self._policy = policy
-        waits = [_Wait(task_id, policy, pool.now(), jitter) for task_id in task_ids]
-        self._queue = _Queue(waits)
-        self._notes = _OutageNotes(note, policy.max_outage_s)
+        self._note = note
         # Seen before, but without a valid response since their latest request began.
-        self._unconfirmed: dict[str, _Wait] = {}
+        self._unconfirmed: list[_Wait] = []
+        self._out: list[_Wait] = []
+        self._out_since = _NEVER
         self._changed: dict[str, _Wait] = {}
-        self.unsettled = {wait.task_id: wait for wait in waits}
+        self.unsettled = {task_id: _Wait(task_id, policy, pool.now()) for task_id in task_ids}
+        # Those that no request is in flight for: the next one due comes first.
+        self._idle = list(self.unsettled.values())
 
     def start_due(self) -> None:
         """Start the requests that are due, as far as the pool is free."""
-        while self._pool.free and self._queue.next_s <= (now_s := self._pool.now()):
-            wait = self._queue.pop()
-            wait.begin_request(now_s)
-            if wait.outage_since is not None:
-                self._unconfirmed[wait.task_id] = wait
-            self._pool.start(wait.task_id)
+        while self._pool.free and self._idle and self._idle[0].due_s <= self._pool.now():
+            wait = self._idle.pop(0)
+            wait.begin_request(self._pool.now())
+            self._pool.start(wait.snapshot.task_id)
+        self._unconfirmed = [wait for wait in self.unsettled.values() if wait.outage_since < _NEVER]
 
     def next_look_s(self, tick_s: float) -> float:
         """When something is due even if no answer comes."""
         now_s = self._pool.now()
         moments = [now_s + tick_s, self._policy.until_s]
-        if self._pool.free:
-            moments.append(self._queue.next_s)
+        if self._pool.free and self._idle:
+            moments.append(self._idle[0].due_s)
         if self._unconfirmed:
-            moments += [now_s + _LOOK_S, min(wait.limit_s for wait in self._unconfirmed.values())]
+            moments += [now_s + _LOOK_S, *(wait.limit_s for wait in self._unconfirmed)]
         return min(moments)
 
-    def take_changed(self) -> list[Snapshot]:
-        """The tasks that changed since the last call."""
-        changed, self._changed = self._changed, {}
-        return [wait.snapshot() for wait in changed.values()]
+    def update(self, answers: Iterable[Answer], until_s: float) -> list[Snapshot]:
+        """Process answers and the time that passed; the tasks that changed.
 
-    def update(self, answers: Iterable[Answer], until_s: float) -> None:
-        """Process answers and the time that passed; ``until_s`` is when the pool was to return."""
+        ``until_s`` is when the pool was to return.
+        """
         now_s = self._pool.now()
         if now_s > until_s + _LOOK_S:
             self._wake(now_s)
-        failed = False
+        self._changed = {}
         for answer in answers:
             wait = self.unsettled.get(answer.task_id)
             if wait is None:
                 continue
-            if wait.update(answer, now_s):
-                self._changed[wait.task_id] = wait
-            if not wait.settled:
-                self._queue.push(wait)
-            failed = failed or (isinstance(answer.outcome, Task) and wait.failed)
-            self._follow(wait, now_s)
-        if failed and self._policy.fail_fast:
-            self._end(self.unsettled.values(), _Wait.fail_fast, now_s)
-        late = [wait for wait in self._unconfirmed.values() if wait.limit_s <= now_s]
-        self._end(late, _Wait.give_up, now_s)
+            if wait.update(answer.outcome, now_s):
+                self._changed[answer.task_id] = wait
+            if wait.snapshot.settled:
+                del self.unsettled[answer.task_id]
+            else:
+                insort(self._idle, wait, key=_due_s)
+        if self._policy.fail_fast and any(wait.failed for wait in self._changed.values()):
+            self._end(self.unsettled.values(), _Wait.fail_fast)
+        late = [wait for wait in self._unconfirmed if wait.limit_s <= now_s]
+        self._end(late, _Wait.give_up)
         if now_s >= self._policy.until_s:
-            self._end(self.unsettled.values(), _Wait.time_out, now_s)
+            self._end(self.unsettled.values(), _Wait.time_out)
+        self._note_outage(now_s)
+        return [wait.snapshot for wait in self._changed.values()]
 
     def _wake(self, now_s: float) -> None:
         """After a stop, an outage has its full time again, so that a request shows what is true."""
-        for wait in self._unconfirmed.values():
+        for wait in self._unconfirmed:
             wait.restart_outage(now_s)
-            if not wait.in_flight:
-                self._queue.push(wait)
-        self._notes.restart(now_s)
+        self._idle.sort(key=_due_s)
+        self._out_since = now_s
 
-    def _end(self, waits: Iterable["_Wait"], how: Callable[["_Wait"], None], now_s: float) -> None:
-        for wait in list(waits):
+    def _end(self, waits: Iterable["_Wait"], how: Callable[["_Wait"], None]) -> None:
+        for wait in [wait for wait in waits if not wait.snapshot.settled]:
             how(wait)
-            self._pool.drop(wait.task_id)
-            self._changed[wait.task_id] = wait
-            self._follow(wait, now_s)
+            task_id = wait.snapshot.task_id
+            self._pool.drop(task_id)
+            self._changed[task_id] = self.unsettled.pop(task_id)
+            if wait in self._idle:
+                self._idle.remove(wait)
 
-    def _follow(self, wait: "_Wait", now_s: float) -> None:
-        if wait.settled:
-            self.unsettled.pop(wait.task_id, None)
-        if wait.settled or wait.outage_since is None:
-            self._unconfirmed.pop(wait.task_id, None)
-        self._notes.follow(wait, now_s)
+    def _note_outage(self, now_s: float) -> None:
+        """Write a line when an outage begins, and when it is over: once for all tasks together."""
+        out = [
+            wait for wait in self._unconfirmed if wait.snapshot.outage and not wait.snapshot.settled
+        ]
+        if out and not self._out:
+            self._out_since = out[0].outage_since
+            limit = _limit_text(self._policy.max_outage_s)
+            self._note(f"warning: {out[0].snapshot.outage}; retrying for up to {limit}")
+        if self._out and not out and all(wait.snapshot.outage is None for wait in self._out):
+            self._note(f"the service is back after {format_duration(now_s - self._out_since)}")
+        self._out = out
 
 
 class _Wait:
     """The wait for one task.
 
     ``outage_since`` is when its first request without a valid response began: while that is in
-    flight an outage is only possible, and ``outage`` is ``None``.
+    flight an outage is only possible, and the snapshot has none.
     """
 
-    def __init__(
-        self,
-        task_id: str,
-        policy: WaitPolicy,
-        now_s: float,
-        jitter: Callable[[float], float],
-    ) -> None:
-        self.task_id = task_id
+    def __init__(self, task_id: str, policy: WaitPolicy, now_s: float) -> None:
+        self.snapshot = Snapshot(task_id)
         self.due_s = now_s
-        self.in_flight = False
-        self.settled = False
-        self.outage: DlftaskError | None = None
-        self.outage_since: float | None = None
+        self.outage_since = _NEVER
         self._policy = policy
-        self._jitter = jitter
-        self._began_s = now_s
-        self._woke_s = now_s
-        self._not_before_s = now_s
+        self._began_s = self._asked_s = self._woke_s = self._not_before_s = now_s
         self._failures = 0
-        self._failed_fast = False
-        self._task: Task | None = None
-        self._error: DlftaskError | None = None
 
     @property
     def limit_s(self) -> float:
         """When the outage becomes too long."""
-        since = float("inf") if self.outage_since is None else self.outage_since
-        return since + self._policy.max_outage_s
+        return self.outage_since + self._policy.max_outage_s
 
     @property
     def failed(self) -> bool:
         """Whether the task or one of its subtasks failed."""
-        return self._task is not None and holds_failure(self._task, strict=self._policy.strict)
-
-    def snapshot(self) -> Snapshot:
-        return Snapshot(
-            self.task_id,
-            self._task,
-            self._error,
-            self.outage,
-            self.settled,
-            outage_since=self.outage_since if self.outage else None,
-            failed_fast=self._failed_fast,
-        )
+        task = self.snapshot.task
+        return task is not None and holds_failure(task, strict=self._policy.strict)
 
     def begin_request(self, now_s: float) -> None:
         """A request begins: if it fails, the outage began now."""
-        self.in_flight = True
-        if self._task is not None and self.outage_since is None:
-            self.outage_since = now_s
+        self._asked_s = now_s
+        if self.snapshot.task is not None:
+            self.outage_since = min(self.outage_since, now_s)
 
-    def update(self, answer: Answer, now_s: float) -> bool:
+    def update(self, outcome: Task | DlftaskError, now_s: float) -> bool:
         """Process an answer; whether it changed anything that a user would want to see."""
-        self.in_flight = False
-        if isinstance(answer.outcome, ConfigurationError):
-            raise answer.outcome
-        before = (self._task, self.outage, self.settled)
-        if isinstance(answer.outcome, Task):
-            self._succeed(answer.outcome, now_s)
-        elif self._task is None:
-            self._retry_first(answer.outcome, now_s)
+        if isinstance(outcome, ConfigurationError):
+            raise outcome
+        before = self.snapshot
+        if isinstance(outcome, Task):
+            self._succeed(outcome, now_s)
+        elif self.snapshot.task is None:
+            self._retry_first(outcome, now_s)
         else:
-            self._retry(answer.outcome, answer.asked_s, now_s)
-        return before != (self._task, self.outage, self.settled)
+            self._retry(outcome, now_s)
+        return self.snapshot != before
 
     def restart_outage(self, now_s: float) -> None:
         """The process was stopped until now: that time is no outage."""
         self._woke_s = self.outage_since = now_s
         self._hasten(now_s)
 
-    def end(self, error: DlftaskError) -> None:
-        """Poll no more, for this reason."""
-        self.settled = True
-        self._error = error
-
     def time_out(self) -> None:
         """``--timeout`` is over."""
-        state = f"still {self._task.status}" if self._task else "no valid response"
+        task = self.snapshot.task
+        state = f"still {task.status}" if task else "no valid response"
         limit = _limit_text(self._policy.timeout_s or 0.0)
-        self.end(WaitTimeout(f"{state} after {limit} (--timeout)"))
+        self._end(WaitTimeout(f"{state} after {limit} (--timeout)"))
 
     def give_up(self) -> None:
         """The outage has become too long."""
         limit = _limit_text(self._policy.max_outage_s)
-        reason = self.outage or "the last request is still in flight"
-        self.end(
+        reason = self.snapshot.outage or "the last request is still in flight"
+        self._end(
             ServiceUnavailable(
                 f"gave up after {limit} without a valid response (--max-outage): {reason}",
                 hint="raise --max-outage to wait longer",
@@ -279,37 +225,42 @@ class _Wait:
 
     def fail_fast(self) -> None:
         """A task or subtask failed: the last state is the result."""
-        self._failed_fast = self.settled = True
-        if self._task is None:
-            self._error = WaitTimeout("no valid response before another task failed (--fail-fast)")
+        self.snapshot = replace(self.snapshot, failed_fast=True, settled=True)
+        if self.snapshot.task is None:
+            self._end(WaitTimeout("no valid response before another task failed (--fail-fast)"))
+
+    def _end(self, error: DlftaskError) -> None:
+        """Poll no more, for this reason."""
+        self.snapshot = replace(self.snapshot, error=error, settled=True)
 
     def _succeed(self, task: Task, now_s: float) -> None:
-        self._task = task
-        self.outage = self.outage_since = None
-        self.settled = not (self._policy.wait and task.running)
+        settled = not (self._policy.wait and task.running)
+        self.snapshot = Snapshot(self.snapshot.task_id, task, settled=settled)
+        self.outage_since = _NEVER
         self.due_s = now_s + self._policy.pause_s(now_s - self._began_s)
 
     def _retry_first(self, error: DlftaskError, now_s: float) -> None:
-        if not error.retryable or self._failures == len(RETRY_PAUSES_S):
-            self.end(error)
-            return
         wanted_s = _retry_after_s(error)
-        if wanted_s > LONGEST_FIRST_RETRY_AFTER_S:
+        if not error.retryable or self._failures == len(RETRY_PAUSES_S):
+            self._end(error)
+        elif wanted_s > LONGEST_FIRST_RETRY_AFTER_S:
             wanted = format_duration(wanted_s)
-            self.end(error.with_context(f"not retried, because the service asks to wait {wanted}"))
-            return
-        self.due_s = now_s + max(self._jitter(RETRY_PAUSES_S[self._failures]), wanted_s)
-        self._failures += 1
+            self._end(error.with_context(f"not retried, because the service asks to wait {wanted}"))
+        else:
+            # A random pause, so that many clients do not come back together.
+            pause_s = random.uniform(0.0, RETRY_PAUSES_S[self._failures])  # noqa: S311 - no secret
+            self.due_s = now_s + max(pause_s, wanted_s)
+            self._failures += 1
 
-    def _retry(self, error: DlftaskError, asked_s: float, now_s: float) -> None:
+    def _retry(self, error: DlftaskError, now_s: float) -> None:
         if not error.transient:
-            self.end(error)
+            self._end(error)
             return
         self._not_before_s = now_s + _retry_after_s(error)
-        if asked_s < self._woke_s:  # the stop broke that request, not the service
+        if self._asked_s < self._woke_s:  # the stop broke that request, not the service
             self.due_s = max(now_s, self._not_before_s)
             return
-        self.outage = error
+        self.snapshot = replace(self.snapshot, outage=error, outage_since=self.outage_since)
         self.due_s = now_s + self._policy.pause_s(now_s - self._began_s)
         self._hasten(now_s)
 
@@ -319,59 +270,6 @@ class _Wait:
         if now_s < half_s < self.due_s:
             self.due_s = half_s
         self.due_s = max(self.due_s, self._not_before_s)
-
-
-class _Queue:
-    """The waits by the moment of their next request."""
-
-    def __init__(self, waits: Iterable[_Wait]) -> None:
-        self._order = count()
-        self._heap = [(wait.due_s, next(self._order), wait) for wait in waits]
-
-    @property
-    def next_s(self) -> float:
-        while self._heap and self._stale(*self._heap[0]):
-            heapq.heappop(self._heap)
-        return self._heap[0][0] if self._heap else float("inf")
-
-    def pop(self) -> _Wait:
-        """The next wait: only after ``next_s``, which drops those that are not due any more."""
-        return heapq.heappop(self._heap)[2]
-
-    def push(self, wait: _Wait) -> None:
-        heapq.heappush(self._heap, (wait.due_s, next(self._order), wait))
-
-    @staticmethod
-    def _stale(due_s: float, _order: int, wait: _Wait) -> bool:
-        return wait.settled or wait.in_flight or wait.due_s != due_s
-
-
-class _OutageNotes:
-    """The lines about outages: once for all tasks together."""
-
-    def __init__(self, note: Callable[[str], None], max_outage_s: float) -> None:
-        self._note = note
-        self._max_outage_s = max_outage_s
-        self._out: set[str] = set()
-        self._began_s = 0.0
-
-    def restart(self, now_s: float) -> None:
-        """The process was stopped until now: that time is no outage."""
-        self._began_s = now_s
-
-    def follow(self, wait: _Wait, now_s: float) -> None:
-        """Write what an answer, or the end of a wait, changed."""
-        if wait.outage is not None and not wait.settled:
-            if not self._out:
-                self._began_s = now_s if wait.outage_since is None else wait.outage_since
-                limit = _limit_text(self._max_outage_s)
-                self._note(f"warning: {wait.outage}; retrying for up to {limit}")
-            self._out.add(wait.task_id)
-        elif wait.task_id in self._out:
-            self._out.remove(wait.task_id)
-            if not self._out and wait.outage is None:
-                lasted = format_duration(now_s - self._began_s)
-                self._note(f"the service is back after {lasted}")
 
 
 def _retry_after_s(error: DlftaskError) -> float:

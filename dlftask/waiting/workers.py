@@ -4,20 +4,20 @@ import threading
 import time
 from collections.abc import Callable
 from queue import Empty, Queue, SimpleQueue
+from typing import NamedTuple
 
 from dlftask.errors import ConfigurationError, DlftaskError
 from dlftask.task import Task
-from dlftask.waiting.scheduler import Answer
 
 _SLICE_S = 0.2
 """How long one wait for an answer is, at most: on Windows no signal ends one."""
 
 
-class _Job:
-    def __init__(self, task_id: str, asked_s: float) -> None:
-        self.task_id = task_id
-        self.asked_s = asked_s
-        self.outcome: Task | BaseException | None = None
+class Answer(NamedTuple):
+    """What one request gave: a task, or why there is none."""
+
+    task_id: str
+    outcome: Task | DlftaskError
 
 
 class WorkerPool:
@@ -30,11 +30,11 @@ class WorkerPool:
         self._fetch = fetch
         self._size = size
         self._threads: list[threading.Thread] = []
-        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._jobs: SimpleQueue[str | None] = SimpleQueue()
         # Not a SimpleQueue: a signal whose handler outlasts the timeout (Ctrl-Z) makes one wait for
         # ever.
-        self._done: Queue[_Job] = Queue()
-        self._wanted: dict[str, _Job] = {}
+        self._done: Queue[tuple[str, Task | BaseException]] = Queue()
+        self._wanted: set[str] = set()
         self._busy = 0
         self._closed = False
 
@@ -49,9 +49,9 @@ class WorkerPool:
 
     def start(self, task_id: str) -> None:
         """Fetch a task that no request is in flight for."""
-        job = self._wanted[task_id] = _Job(task_id, self.now())
+        self._wanted.add(task_id)
         self._busy += 1
-        self._jobs.put(job)
+        self._jobs.put(task_id)
         if len(self._threads) < self._busy:
             thread = threading.Thread(target=self._work, daemon=True)
             try:
@@ -64,8 +64,8 @@ class WorkerPool:
                 self._threads.append(thread)
 
     def drop(self, task_id: str) -> None:
-        """Ignore the request in flight for a task, if there is one."""
-        self._wanted.pop(task_id, None)
+        """Ignore the request in flight for a task, if there is one; it is not started again."""
+        self._wanted.discard(task_id)
 
     def answers(self, until_s: float) -> list[Answer]:
         """Wait for the first answer, until a moment of ``now`` at the latest; all that are there.
@@ -79,35 +79,31 @@ class WorkerPool:
                 raise ConfigurationError("the client was closed")
             left_s = max(0.0, until_s - self.now())
             try:
-                job = self._done.get(timeout=0.0 if found else min(left_s, _SLICE_S))
+                task_id, outcome = self._done.get(timeout=0.0 if found else min(left_s, _SLICE_S))
             except Empty:
                 if found or not left_s:
                     return found
                 continue
             self._busy -= 1
-            if self._wanted.get(job.task_id) is job:
-                del self._wanted[job.task_id]
-                found.append(_answer(job))
+            if task_id in self._wanted:
+                self._wanted.remove(task_id)
+                if not isinstance(outcome, Task | DlftaskError):
+                    raise outcome
+                found.append(Answer(task_id, outcome))
 
-    def close(self, *, within_s: float = 0.0) -> None:
-        """Fetch nothing more: idle threads end; wait for all to end, for so long at most."""
+    def close(self, until_s: float = 0.0) -> None:
+        """Fetch nothing more: idle threads end; wait for all to end, until then at the latest."""
         self._closed = True
         for _ in self._threads:
             self._jobs.put(None)
-        until_s = self.now() + within_s
         for thread in self._threads:
             thread.join(max(0.0, until_s - self.now()))
 
     def _work(self) -> None:
-        while (job := self._jobs.get()) is not None:
+        while (task_id := self._jobs.get()) is not None:
+            outcome: Task | BaseException
             try:
-                job.outcome = self._fetch(job.task_id)
+                outcome = self._fetch(task_id)
             except BaseException as error:  # noqa: BLE001 - raised again where it is waited for
-                job.outcome = error
-            self._done.put(job)
-
-
-def _answer(job: _Job) -> Answer:
-    if isinstance(job.outcome, Task | DlftaskError):
-        return Answer(job.task_id, job.asked_s, job.outcome)
-    raise job.outcome or AssertionError("an answer without an outcome")
+                outcome = error
+            self._done.put((task_id, outcome))
