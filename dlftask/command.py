@@ -308,7 +308,7 @@ class _Run:
         snapshots = self._snapshots
         if end is not None:
             # A task that was never seen has an error.
-            error = _NoResponse(end) if isinstance(end, Interrupted) else end
+            error = NoResponse(end) if isinstance(end, Interrupted) else end
             snapshots = [
                 snapshot if snapshot.task or snapshot.error else replace(snapshot, error=error)
                 for snapshot in snapshots
@@ -361,7 +361,7 @@ class _Run:
         return prefix + shlex.join([*words, *ids])
 
 
-class _NoResponse(DlftaskError):
+class NoResponse(DlftaskError):
     """In a report: a signal ended the run before the task was seen."""
 
     def __init__(self, end: Interrupted) -> None:

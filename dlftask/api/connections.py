@@ -30,7 +30,6 @@ _SLICE_S = 0.2
 """How long one read of a socket blocks, at most: a closed client ends its reads that soon."""
 _STOPPED_S = 1.0
 """A gap longer than this between two reads of the clock means that the process was stopped."""
-_INTERIM_RESPONSES = 100
 _TUNNEL_REFUSED = re.compile("Tunnel connection failed: ([0-9]{3})")
 
 
@@ -155,13 +154,12 @@ class _Response(http.client.HTTPResponse):
     """A response that is read after any interim ones."""
 
     def _read_status(self) -> tuple[str, int, str]:
-        # http.client itself passes over 100 alone.
-        for _ in range(_INTERIM_RESPONSES):
+        # http.client itself passes over 100 alone, and newer ones only over a hundred of them.
+        while True:
             version, status, reason = super()._read_status()  # type: ignore[misc]
-            if not 102 <= status < 200:
+            if status == 101 or not 100 <= status < 200:
                 return version, status, reason
             http.client.parse_headers(self.fp)
-        raise http.client.HTTPException("too many interim responses")
 
 
 class _LimitedConnection(HTTPConnection):
