@@ -1,11 +1,11 @@
 """One authorised request, and the service's call for a task."""
 
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dlftask.api.responses import Response, Send, error_for
-from dlftask.api.single_flight import SingleFlight
 from dlftask.errors import AuthenticationError, DlftaskError, InvalidResponse
 from dlftask.task import Task, read_task
 
@@ -38,8 +38,8 @@ def send_authorised(
 class Service:
     """The service as one user sees it: an endpoint, a project, perhaps a workspace.
 
-    ``find_project`` is called once, when the project ID is first needed. May be used by many
-    threads at once.
+    ``find_project`` is called when the project ID is first needed, until it gives one. May be used
+    by many threads at once.
     """
 
     def __init__(
@@ -55,16 +55,16 @@ class Service:
         self._endpoint = endpoint
         self._credentials = credentials
         self._find_project = find_project
-        self._project = SingleFlight(self._look_up)
+        self._lock = threading.Lock()
         self._project_id: str | None = None
-        self._refusal: AuthenticationError | None = None
+        self._failure: DlftaskError | None = None
         # The HTTP library sends a header's characters as Latin-1; this makes them UTF-8.
         sent = None if workspace is None else workspace.encode().decode("latin-1")
         self._headers = {} if sent is None else {"workspace": sent}
 
     def begin_run(self) -> None:
         """Ask IAM again though it has refused: a refusal counts for one run."""
-        self._refusal = None
+        self._failure = None
 
     def fetch(self, task_id: str) -> Task:
         """Fetch a task. Raises the errors of ``dlftask.errors`` that its response stands for."""
@@ -114,12 +114,22 @@ class Service:
             hint="check --endpoint: is that the DataArts Factory service?",
         )
 
-    def _look_up(self) -> str:
-        if self._refusal is not None:
-            raise self._refusal.with_traceback(None)
-        try:
-            self._project_id = self._project_id or self._find_project()
-        except AuthenticationError as error:
-            self._refusal = error
-            raise
-        return self._project_id
+    def _project(self) -> str:
+        """The project ID; one thread at a time looks it up.
+
+        A failure is shared by the threads that waited for it: a hundred tasks do not try a dead IAM
+        one after another. A refusal counts for the whole run.
+        """
+        failure_before = self._failure
+        with self._lock:
+            if self._project_id is None:
+                failure = self._failure
+                refused = isinstance(failure, AuthenticationError)
+                if failure is not None and (refused or failure is not failure_before):
+                    raise failure.with_traceback(None)
+                try:
+                    self._project_id = self._find_project()
+                except DlftaskError as error:
+                    self._failure = error
+                    raise
+            return self._project_id

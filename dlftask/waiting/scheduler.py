@@ -240,7 +240,7 @@ class _Wait:
         self.due_s = now_s + self._policy.pause_s(now_s - self._began_s)
 
     def _retry_first(self, error: DlftaskError, now_s: float) -> None:
-        wanted_s = _retry_after_s(error)
+        wanted_s = error.retry_after_s or 0.0
         if not error.retryable or self._failures == len(RETRY_PAUSES_S):
             self._end(error)
         elif wanted_s > LONGEST_FIRST_RETRY_AFTER_S:
@@ -256,7 +256,7 @@ class _Wait:
         if not error.transient:
             self._end(error)
             return
-        self._not_before_s = now_s + _retry_after_s(error)
+        self._not_before_s = now_s + (error.retry_after_s or 0.0)
         if self._asked_s < self._woke_s:  # the stop broke that request, not the service
             self.due_s = max(now_s, self._not_before_s)
             return
@@ -270,11 +270,6 @@ class _Wait:
         if now_s < half_s < self.due_s:
             self.due_s = half_s
         self.due_s = max(self.due_s, self._not_before_s)
-
-
-def _retry_after_s(error: DlftaskError) -> float:
-    wanted_s = error.retry_after_s if isinstance(error, ServiceUnavailable) else None
-    return wanted_s or 0.0
 
 
 def _limit_text(seconds: float) -> str:
