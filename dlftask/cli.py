@@ -288,7 +288,7 @@ def _usage_error(error: Exception, path: str) -> ConfigurationError:
         text = " ".join(str(error.format_message()).split())  # type: ignore[attr-defined]
         text = (text[:1].lower() + text[1:]).removesuffix(".")
         return ConfigurationError(text, hint=f"see {path} --help")
-    # The dashes, which all have, would make short names look alike.
+    # The dashes, which all have, would make short names look similar.
     options = [one.name[2:] for one in OPTIONS.values()]
     top = ["version", "show-completion", "help"]
     here = top if path == "dlftask" else [*options, "help"]

@@ -150,7 +150,7 @@ class Option(NamedTuple):
     waits_only: bool = False
     names_service: bool = False
     read_elsewhere: bool = False
-    """Whether its variable is read elsewhere: by whoever finds the profile, or the credentials."""
+    """Whether its variable is read elsewhere: where the profile or the credentials are found."""
     command: str = ""
     """The one command that shows it; empty for both."""
 

@@ -71,7 +71,7 @@ class Streams:
     def write(self, text: str, *, utf8: bool = False, until_s: float | None = None) -> None:
         r"""Write to standard output, in its own encoding; what it lacks as ``\uXXXX``.
 
-        ``utf8`` is for data, which is UTF-8 whatever the locale's encoding. With ``until_s``, a
+        ``utf8`` is for data, which is UTF-8 in every locale. With ``until_s``, a
         moment (monotonic), lines that are not taken by then are dropped whole.
         Raises ``BrokenOutput`` and ``OutputFailed``.
         """

@@ -1,7 +1,7 @@
 """Task, Subtask, Status: frozen values, read from the service's JSON.
 
-Only a task's ``id`` and ``status`` can be counted on. Whatever else is missing, null, out of range
-or of a wrong type is ``None``; ``raw`` has it as it came.
+Only a task's ``id`` and ``status`` can be counted on. Any other field that is missing, null, out of
+range or of a wrong type is ``None``; ``raw`` has it as it came.
 """
 
 import json

@@ -82,8 +82,8 @@ def error_for(
 ) -> DlftaskError:
     """The error that a response of ``who`` (such as ``IAM``) stands for.
 
-    ``source`` says where the credentials came from that were sent with the request. Each 4xx of
-    whoever issues or checks credentials (``is_issuer``) is a refusal.
+    ``source`` says where the credentials came from that were sent with the request. With
+    ``is_issuer``, for a service that issues or checks credentials, each 4xx is a refusal.
     """
     code, message, request_id = read_error(response)
     status = response.status

@@ -64,7 +64,7 @@ class Transport:
 
     ``connect_timeout_s`` bounds name resolution, connection and TLS together, ``read_timeout_s``
     the response up to its last byte. At most ``rate`` requests begin in any second. ``trace`` gets
-    one text per request and response. ``secrets`` are masked in it, and in whatever error is made
+    one text per request and response. ``secrets`` are masked in it, and in each error that is made
     of a response. Raises ``ConfigurationError`` for a CA bundle that does not exist.
     """
 
@@ -221,7 +221,7 @@ class Transport:
             return replace(response, body=self._read_body(answer.raw, peer))
         except InvalidResponse as error:
             if response.status >= 400:
-                return response  # the status has said what is wrong, whatever came with it
+                return response  # the status says what is wrong; the body does not matter
             raise InvalidResponse(
                 self.secrets.mask(error.message),
                 hint=error.hint,

@@ -26,7 +26,7 @@ _LINE_END = rf"[\n-\r\x1c-\x1e\x85{LINE_BREAKS}\ud800-\udfff]"
 
 
 def document(snapshot: Snapshot) -> Any:
-    """The service's own object; an error object where the task could not be had."""
+    """The service's own object; an error object where the task is unavailable."""
     if snapshot.result is not None:
         return snapshot.result.raw
     error = snapshot.error or snapshot.outage

@@ -1,4 +1,4 @@
-"""The formats of a result: one registry, for ``--output`` and ``--report`` alike."""
+"""The formats of a result: one registry, for ``--output`` and ``--report``."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
@@ -28,7 +28,7 @@ class RenderOptions(NamedTuple):
 
 
 class Format(NamedTuple):
-    """A format: ``utf8`` whatever the stream's encoding; ``shows_missing`` even of a single task.
+    """A format: ``utf8`` for any encoding of the stream; ``shows_missing`` even of a single task.
 
     ``function`` of ``module`` gives it in pieces; the module is imported when it is needed.
     """

@@ -46,7 +46,7 @@ class _Case:
 
 
 def render_junit(snapshots: Sequence[Snapshot], options: "RenderOptions") -> Iterator[str]:
-    """The report as an XML document, in pieces; what could not be had is an ``error`` in it.
+    """The report as an XML document, in pieces; a task that is unavailable is an ``error`` in it.
 
     A task may have a million subtasks: the elements of all of them at once would take many times
     the report's own size.

@@ -52,7 +52,7 @@ class LogView:
         self._heartbeat = heartbeat
         self._written_s = state.now()
         self._known: dict[str, Any] = {}
-        """What was last seen of each task, in whatever form a kind of lines compares it."""
+        """What was last seen of each task, in the form in which each kind of lines compares it."""
 
     def lines(self, snapshot: Snapshot) -> str:
         """The lines of a changed snapshot, with newlines."""

@@ -57,7 +57,7 @@ def _check_path(path: Path) -> Path | tuple[int, int]:
 
 
 def as_report(snapshot: Snapshot) -> Snapshot:
-    """The snapshot for a report: a task once seen has its last state, whatever ended the wait."""
+    """The snapshot for a report: a task once seen has its last state, however the wait ended."""
     if snapshot.task is None or snapshot.error is None:
         return snapshot
     return replace(snapshot, error=None)

@@ -22,7 +22,7 @@ _UNLIMITED = 1_000_000_000
 
 
 def render_rich_trees(snapshots: Sequence[Snapshot], options: "RenderOptions") -> str:
-    """The tasks' trees, wrapped on a terminal alone; one that could not be had has none."""
+    """The tasks' trees, wrapped on a terminal alone; one that is unavailable has none."""
     # It knows styles and how to wrap, but writes nothing, and reads no variable of the environment
     # (COLUMNS, TERM) otherwise than the rest of the program reads it.
     console = Console(file=io.StringIO(), legacy_windows=False, _environ={})

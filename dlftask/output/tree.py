@@ -130,7 +130,7 @@ def _one_line_facts(task: Task, asked: str) -> list[str] | None:
 
 
 def render_trees(snapshots: "Sequence[Snapshot]", options: "RenderOptions") -> Iterator[str]:
-    """The tree of each task that could be had."""
+    """The tree of each task that is available."""
     if options.width is not None or options.color:
         from dlftask.output.rich_tree import render_rich_trees
 

@@ -17,7 +17,7 @@ _SHORT_ESCAPES = {"\t": r"\t", "\n": r"\n", "\r": r"\r", "\\": r"\\"}
 
 
 def render_tsv(snapshots: Iterable[Snapshot], _: "RenderOptions") -> Iterator[str]:
-    """A line for each task that could be had, and below it one for each of its subtasks.
+    """A line for each task that is available, and below it one for each of its subtasks.
 
     The second column is the ID that was asked for; the third is the ID in the response.
     """

@@ -70,7 +70,7 @@ class WorkerPool:
     def answers(self, until_s: float) -> list[Answer]:
         """Wait for the first answer, until a moment of ``now`` at the latest; all that are there.
 
-        Whatever ``fetch`` raises that is not a ``DlftaskError`` is raised here, and
+        An exception of ``fetch`` that is no ``DlftaskError`` is raised here, and
         ``ConfigurationError`` where another thread closed the pool.
         """
         found: list[Answer] = []
