@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from dlftask import Client, ConfigurationError, DlftaskError
-from tests.servers import TASK, Server, Talk, answer, sending
+from dlftask.api.transport import Transport
+from tests.servers import TASK, Server, Talk, answer, request_path, sending
 
 RUNNING = answer(TASK.replace(b"SUCCESSFUL", b"RUNNING"))
 pytestmark = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="Linux counts them")
@@ -78,6 +79,33 @@ def test_closing_ends_a_request_in_flight(talk: Talk) -> None:
         client.close()
         thread.join(10.0)
         assert not thread.is_alive()
+    assert len(errors) == 1
+
+
+def test_closing_closes_idle_connections_though_an_error_of_another_is_kept() -> None:
+    errors: list[DlftaskError] = []
+
+    def talk(connection: socket.socket, head: bytes) -> None:
+        if request_path(head) == "/idle":
+            connection.sendall(answer())
+        else:
+            silent(connection, head)
+
+    def send() -> None:
+        try:
+            transport.send("GET", f"{server.url}/in-flight")
+        except DlftaskError as error:
+            errors.append(error)  # and with it the frames that it came through
+
+    with Server(talk, keep_alive=True) as server, nothing_left(server):
+        transport = Transport(read_timeout_s=600.0)
+        thread = threading.Thread(target=send, daemon=True)
+        thread.start()
+        while not server.heads:
+            time.sleep(0.01)
+        transport.send("GET", f"{server.url}/idle")
+        transport.close()
+        thread.join(10.0)
     assert len(errors) == 1
 
 

@@ -58,6 +58,15 @@ class _Adapter(HTTPAdapter):
         pool.ConnectionCls = partial(CONNECTIONS[pool.scheme], self._closed)
         return pool
 
+    def close(self) -> None:
+        # Left to itself, urllib3 closes idle connections where nothing refers to their pool any
+        # more; the error of a request that was in flight may, for as long as somebody keeps it.
+        for manager in (self.poolmanager, *self.proxy_manager.values()):
+            for key in manager.pools.keys():  # noqa: SIM118 - it cannot be iterated
+                if pool := manager.pools.get(key):
+                    pool.close()
+        super().close()
+
 
 class Transport:
     """Sends requests; may be used by ``connections`` threads at once.
