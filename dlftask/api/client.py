@@ -11,15 +11,16 @@ Service, credentials and limits that are not given come from where the command l
 """
 
 import os
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Self
+from typing import TYPE_CHECKING, Any, Self
 
 from dlftask.api.endpoints import check_endpoint, iam_endpoint, service_endpoint
 from dlftask.api.projects import look_up_project
-from dlftask.api.responses import Send
+from dlftask.api.responses import Response, Send
 from dlftask.api.service import Service
-from dlftask.api.transport import Transport
+from dlftask.api.sockets import begin_to_connect
 from dlftask.auth.credentials import Credentials, find_credentials
 from dlftask.durations import check_seconds
 from dlftask.errors import ConfigurationError
@@ -30,6 +31,9 @@ from dlftask.waiting.policy import WaitPolicy
 from dlftask.waiting.scheduler import poll
 from dlftask.waiting.snapshot import Snapshot
 from dlftask.waiting.workers import WorkerPool
+
+if TYPE_CHECKING:
+    from dlftask.api.transport import Transport
 
 _CLOSE_S = 0.5
 """How long a response in flight takes to end once the client is closed."""
@@ -85,25 +89,22 @@ class Client:
             settings = _load_settings(parameters)
         self.settings = settings
         self._pools: list[WorkerPool] = []
-        self._transport = Transport(
-            connect_timeout_s=settings.connect_timeout_s,
-            read_timeout_s=settings.read_timeout_s,
-            connections=settings.concurrency,
-            rate=settings.rate,
-            ca_bundle=settings.ca_bundle,
-            insecure=settings.insecure,
-            trace=trace,
-        )
-        self._credentials = _find_credentials(settings, self._transport.send)
+        _check_ca_bundle(settings)
+        self._credentials = _find_credentials(settings, self._send)
         self._service_url = _service_url(settings)
         self._iam_url = _iam_url(settings)
-        self.service = Service(
-            self._transport.send,
-            endpoint=self._service_url,
-            credentials=self._credentials,
-            find_project=self._find_project,
-            workspace=settings.workspace,
-        )
+        self._trace = trace
+        self._opening = threading.Lock()
+        self._transport: Transport | None = None
+        self._service: Service | None = None
+        self._closed = False
+
+    @property
+    def service(self) -> Service:
+        """The service. Its first use, for a request, loads requests and meanwhile connects."""
+        with self._opening:
+            self._service = self._service or self._open()
+            return self._service
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -196,7 +197,10 @@ class Client:
         is made or its time is up, and leaves no thread.
         """
         self._credentials.close()
-        self._transport.close()
+        with self._opening:
+            self._closed = True
+        if self._transport is not None:
+            self._transport.close()
         limit_s = self.settings.connect_timeout_s + _CLOSE_S if wait else 0.0
         until_s = time.monotonic() + limit_s
         for pool in self._pools:
@@ -208,6 +212,36 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _open(self) -> Service:
+        settings = self.settings
+        if self._closed:
+            raise ConfigurationError("the client was closed")
+        if self._credentials.at_hand:
+            begin_to_connect(self._iam_url or self._service_url, settings.connect_timeout_s)
+        from dlftask.api.transport import Transport
+
+        self._transport = Transport(
+            connect_timeout_s=settings.connect_timeout_s,
+            read_timeout_s=settings.read_timeout_s,
+            connections=settings.concurrency,
+            rate=settings.rate,
+            ca_bundle=settings.ca_bundle,
+            insecure=settings.insecure,
+            trace=self._trace,
+        )
+        return Service(
+            self._transport.send,
+            endpoint=self._service_url,
+            credentials=self._credentials,
+            find_project=self._find_project,
+            workspace=settings.workspace,
+        )
+
+    def _send(self, *args: Any, **options: Any) -> Response:
+        if self._transport is None:
+            raise AssertionError("requests are sent by the service, which is opened")
+        return self._transport.send(*args, **options)
+
     def _find_project(self) -> str:
         settings = self.settings
         if settings.project_id is not None:
@@ -215,7 +249,7 @@ class Client:
         if self._iam_url is None or settings.region is None:
             raise AssertionError("without a project ID there is a region")
         return look_up_project(
-            self._transport.send,
+            self._send,
             self._credentials,
             iam_endpoint=self._iam_url,
             region=settings.region,
@@ -253,6 +287,16 @@ def _load_settings(parameters: Mapping[str, object]) -> Settings:
         environ = {**os.environ, "DLFTASK_TOKEN": str(token)}
         given.setdefault("auth", "token")
     return load_settings(given, environ=environ)
+
+
+def _check_ca_bundle(settings: Settings) -> None:
+    if settings.ca_bundle is None or settings.insecure:
+        return
+    try:
+        settings.ca_bundle.stat()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigurationError(f"CA bundle {settings.ca_bundle}: {reason}") from None
 
 
 def _find_credentials(settings: Settings, send: Send) -> Credentials:

@@ -6,7 +6,6 @@ byte. What goes wrong is translated into an error of ours here, where it is know
 
 import http.client
 import io
-import os
 import re
 import socket
 import ssl
@@ -20,6 +19,7 @@ import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from dlftask.api.endpoints import nearest_region
+from dlftask.api.sockets import connect
 from dlftask.durations import format_duration
 from dlftask.errors import ConfigurationError, DlftaskError, InvalidResponse, ServiceUnavailable
 
@@ -35,76 +35,6 @@ _TUNNEL_REFUSED = re.compile("Tunnel connection failed: ([0-9]{3})")
 
 class StaleConnection(ServiceUnavailable):
     """A kept connection that the other side had closed before it got the request."""
-
-
-_lookups: dict[tuple[int, str, int], tuple[threading.Event, list[Any]]] = {}
-"""Lookups in flight by process, host and port, each with its end and its addresses.
-
-By process, because a thread of another one cannot finish a lookup for this one.
-"""
-
-
-def _look_up(host: str, port: int, until_s: float) -> list[Any]:
-    """The addresses of a host; empty where its name does not resolve. Raises ``TimeoutError``."""
-    key = (os.getpid(), host, port)
-    ended = threading.Event()
-    lookup_ended, addresses = _lookups.setdefault(key, (ended, []))
-    if lookup_ended is ended:
-        try:
-            threading.Thread(target=_resolve, args=(key,), daemon=True).start()
-        except RuntimeError:  # the process may have no more threads
-            _resolve(key)
-    if not lookup_ended.wait(max(0.0, until_s - time.monotonic())):
-        raise TimeoutError
-    return addresses
-
-
-def _resolve(key: tuple[int, str, int]) -> None:
-    """Finish a lookup. The system's own ignores timeouts, so that this runs in a thread."""
-    _, host, port = key
-    ended, addresses = _lookups[key]
-    try:
-        addresses += socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):  # a label that is too long is no name either
-        pass
-    finally:
-        del _lookups[key]
-        ended.set()
-
-
-_worked: dict[tuple[str, int], Any] = {}
-"""The address of each host that was connected to last."""
-
-
-def _connect(host: str, port: int, until_s: float, options: Any) -> socket.socket | None:
-    """A connection to one of a host's addresses, which share the time; ``None`` without any.
-
-    Raises ``OSError``, ``TimeoutError`` among them.
-    """
-    addresses = _look_up(host, port, until_s)
-    if not addresses:
-        return None
-    addresses = sorted(addresses, key=lambda found: found[4] != _worked.get((host, port)))
-    failure: OSError = TimeoutError()
-    for place, (family, kind, protocol, _, address) in enumerate(addresses):
-        left_s = until_s - time.monotonic()
-        if left_s <= 0:
-            break
-        sock = None
-        try:
-            sock = socket.socket(family, kind, protocol)
-            for option in options or ():
-                sock.setsockopt(*option)
-            sock.settimeout(left_s / (len(addresses) - place))
-            sock.connect(address)
-        except OSError as error:
-            failure = error
-            if sock is not None:
-                sock.close()
-        else:
-            _worked[host, port] = address
-            return sock
-    raise failure
 
 
 class _Reader(io.RawIOBase):
@@ -177,7 +107,7 @@ class _LimitedConnection(HTTPConnection):
         self._used = False
         self._until_s = time.monotonic() + float(self.timeout or 0)
         try:
-            sock = _connect(self._dns_host, self.port, self._until_s, self.socket_options)
+            sock = connect(self._dns_host, self.port, self._until_s)
         except TimeoutError:
             raise self._no_connection() from None
         except OSError as error:

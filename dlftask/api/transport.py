@@ -33,6 +33,7 @@ from dlftask.api.connections import (
 )
 from dlftask.api.endpoints import is_loopback
 from dlftask.api.responses import Response
+from dlftask.api.sockets import LONGEST_TIMEOUT_S
 from dlftask.errors import ConfigurationError, DlftaskError, InvalidResponse, ServiceUnavailable
 from dlftask.secrets import Secrets
 
@@ -41,7 +42,6 @@ MAX_BODY = 64 * 1024 * 1024
 MAX_MEMORY = 380_000_000
 """Bytes that reading a response and writing it again may take, estimated before it is read."""
 
-_LONGEST_TIMEOUT_S = 1_000_000.0  # eleven days; a socket takes no more than 24
 _CONTINUATION = bytes(range(0x80, 0xC0))  # in UTF-8 the further bytes of a character
 _SECRET_WORDS = ("auth", "token", "cookie", "secret", "credential", "signature", "key")
 _BAD_CHUNK = re.compile(r"base 16: b'[^']|InvalidChunkLength|LineTooLong")
@@ -74,7 +74,7 @@ class Transport:
     ``connect_timeout_s`` bounds name resolution, connection and TLS together, ``read_timeout_s``
     the response up to its last byte. At most ``rate`` requests begin in any second. ``trace`` gets
     one text per request and response. ``secrets`` are masked in it, and in each error that is made
-    of a response. Raises ``ConfigurationError`` for a CA bundle that does not exist.
+    of a response.
     """
 
     def __init__(
@@ -90,8 +90,8 @@ class Transport:
     ) -> None:
         self.secrets = Secrets()
         self._timeouts = (
-            min(connect_timeout_s, _LONGEST_TIMEOUT_S),
-            min(read_timeout_s, _LONGEST_TIMEOUT_S),
+            min(connect_timeout_s, LONGEST_TIMEOUT_S),
+            min(read_timeout_s, LONGEST_TIMEOUT_S),
         )
         self._connections = connections
         # A little wider than need be: a request can be on its way for longer than the next.
@@ -101,11 +101,6 @@ class Transport:
         if insecure:
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
         elif ca_bundle is not None:
-            try:
-                ca_bundle.stat()
-            except (OSError, ValueError) as error:
-                reason = getattr(error, "strerror", None) or error
-                raise ConfigurationError(f"CA bundle {ca_bundle}: {reason}") from None
             self._verify = str(ca_bundle)
         self._open()
 

@@ -97,6 +97,11 @@ class Credentials:
         self._failure_counts_until_s = 0.0
 
     @property
+    def at_hand(self) -> bool:
+        """Whether the credential was found as it is, and nothing must be asked for it first."""
+        return not callable(self._source.secret)
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """What a user should know of the file that holds the credential."""
         warning = self._source.file and others_can_read(self._source.file)
