@@ -1,6 +1,7 @@
 """A client from Python: what it leaves behind once it is closed, and what it refuses."""
 
 import contextlib
+import gc
 import socket
 import threading
 import time
@@ -12,6 +13,7 @@ import pytest
 
 from dlftask import Client, ConfigurationError, DlftaskError
 from dlftask.api.transport import Transport
+from dlftask.waiting.workers import WorkerPool
 from tests.servers import TASK, Server, Talk, answer, request_path, sending
 
 RUNNING = answer(TASK.replace(b"SUCCESSFUL", b"RUNNING"))
@@ -125,6 +127,21 @@ def test_a_client_that_was_used_or_not_leaves_nothing() -> None:
             list(client.watch([f"t{n}" for n in range(20)]))
             assert sockets_to(server.port) > 0
         client.close()
+
+
+def test_a_client_keeps_nothing_of_a_call_that_is_over() -> None:
+    def pools() -> int:
+        gc.collect()
+        return sum(isinstance(one, WorkerPool) for one in gc.get_objects())
+
+    with Server(sending(answer()), keep_alive=True) as server, client_of(server) as client:
+        before = pools()
+        for _ in range(20):
+            client.get("t1")
+        limit_s = time.monotonic() + 10.0
+        while pools() > before and time.monotonic() < limit_s:
+            time.sleep(0.02)
+        assert pools() == before
 
 
 def test_kept_connections_that_died_are_closed_too() -> None:

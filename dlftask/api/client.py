@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Self
+from weakref import WeakSet
 
 from dlftask.api.endpoints import check_endpoint, iam_endpoint, service_endpoint
 from dlftask.api.projects import look_up_project
@@ -88,13 +89,14 @@ class Client:
             del parameters["self"], parameters["settings"], parameters["trace"]
             settings = _load_settings(parameters)
         self.settings = settings
-        self._pools: list[WorkerPool] = []
+        # Each is kept by its threads, for as long as one of them has a request in flight.
+        self._pools = WeakSet[WorkerPool]()
         _check_ca_bundle(settings)
         self._credentials = _find_credentials(settings, self._send)
         self._service_url = _service_url(settings)
         self._iam_url = _iam_url(settings)
         self._trace = trace
-        self._opening = threading.Lock()
+        self._lock = threading.Lock()
         self._transport: Transport | None = None
         self._service: Service | None = None
         self._closed = False
@@ -102,7 +104,7 @@ class Client:
     @property
     def service(self) -> Service:
         """The service. Its first use, for a request, loads requests and meanwhile connects."""
-        with self._opening:
+        with self._lock:
             self._service = self._service or self._open()
             return self._service
 
@@ -184,7 +186,8 @@ class Client:
         distinct = list(dict.fromkeys(_checked_id(task_id) for task_id in task_ids))
         self.service.begin_run()
         pool = WorkerPool(self.service.fetch, size=self.settings.concurrency)
-        self._pools.append(pool)
+        with self._lock:
+            self._pools.add(pool)
         try:
             yield from poll(distinct, pool, policy, note=note, tick_s=tick_s)
         finally:
@@ -197,13 +200,14 @@ class Client:
         is made or its time is up, and leaves no thread.
         """
         self._credentials.close()
-        with self._opening:
+        with self._lock:
             self._closed = True
+            pools = list(self._pools)
         if self._transport is not None:
             self._transport.close()
         limit_s = self.settings.connect_timeout_s + _CLOSE_S if wait else 0.0
         until_s = time.monotonic() + limit_s
-        for pool in self._pools:
+        for pool in pools:
             pool.close(until_s)
 
     def __enter__(self) -> Self:
