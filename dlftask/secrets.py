@@ -19,6 +19,13 @@ class Secrets:
             if len(value) >= _SHORTEST and value not in self._values:
                 self._values |= {value, quote(value), quote(value, safe="")}
 
+    def of_request(self, *values: str) -> "Secrets":
+        """These, and what is secret of one request alone, such as its signature."""
+        more = Secrets()
+        more._values = set(self._values)
+        more.add(*values)
+        return more
+
     def add_userinfo(self, userinfo: str) -> None:
         """Mask the password of a proxy, given as ``user:password`` as its URL has it."""
         user, _, password = userinfo.partition(":")

@@ -1,10 +1,15 @@
 """No secret is seen, in no trace, no error, no history; every run of the suite is asked that."""
 
+import contextlib
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from dlftask.api.transport import Transport
+from dlftask.auth.signing import AccessKeyAuth
+from dlftask.auth.tokens import AccessKey
 from dlftask.secrets import Secrets
 from dlftask.simulator import Simulator
 from tests.cli import check_no_secret, configured, run_dlftask
@@ -144,6 +149,26 @@ def test_values_are_masked_the_longest_first_and_short_ones_left() -> None:
     secrets.add("abcdef", "abcdefgh", "id", "a/b c")
     assert secrets.mask("x abcdefgh abcdef id") == "x *** *** id"
     assert secrets.mask("a%2Fb%20c a/b%20c a/b c") == "*** *** ***"
+
+
+def test_a_signature_is_masked_in_its_own_request_and_kept_no_longer() -> None:
+    def repeat(connection: socket.socket, head: bytes) -> None:
+        signature = head.decode().partition("Signature=")[2].split()[0]
+        signatures.append(signature)
+        echo = {"X-Request-Id": signature}
+        connection.sendall(answer(b"{}", status="500 Oops", headers=echo))
+
+    signatures: list[str] = []
+    traces: list[str] = []
+    with Server(repeat) as server, contextlib.closing(Transport(trace=traces.append)) as transport:
+        for second in range(20):
+            auth = AccessKeyAuth(AccessKey("an-access-key", MARK), now=lambda: second)  # noqa: B023
+            response = transport.send("GET", server.url, auth=auth)
+            assert response.request_id == "***"
+        assert len(set(signatures)) == 20
+        assert not [one for one in signatures if one in "".join(traces)]
+        # Those of a wait of days would take more and more memory and time.
+        assert transport._secrets.mask(signatures[0]) == signatures[0]
 
 
 def test_whoever_prints_one_is_caught() -> None:

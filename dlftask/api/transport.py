@@ -73,8 +73,8 @@ class Transport:
 
     ``connect_timeout_s`` bounds name resolution, connection and TLS together, ``read_timeout_s``
     the response up to its last byte. At most ``rate`` requests begin in any second. ``trace`` gets
-    one text per request and response. ``secrets`` are masked in it, and in each error that is made
-    of a response.
+    one text per request and response. Secrets are masked in it, and in each error that is made of a
+    response.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class Transport:
         insecure: bool = False,
         trace: Callable[[str], None] | None = None,
     ) -> None:
-        self.secrets = Secrets()
+        self._secrets = Secrets()
         self._timeouts = (
             min(connect_timeout_s, LONGEST_TIMEOUT_S),
             min(read_timeout_s, LONGEST_TIMEOUT_S),
@@ -126,7 +126,7 @@ class Transport:
         proxies = {} if direct or loopback else _environment_proxies(url)
         userinfo, at, _ = (select_proxy(url, proxies) or "").rpartition("@")
         if at:
-            self.secrets.add_userinfo(userinfo.rpartition("//")[2])
+            self._secrets.add_userinfo(userinfo.rpartition("//")[2])
         request = requests.Request(
             method,
             url,
@@ -166,7 +166,8 @@ class Transport:
         self._wait_for_turn()
         started_s = time.monotonic()
         prepared = request.prepare()
-        self._add_secrets(prepared.headers, request.auth)
+        secrets = self._secrets_of(prepared.headers, request.auth)
+        report = partial(self._report, prepared, started_s, secrets)
         peer = urlsplit(request.url).netloc
         try:
             with self._adapter.send(
@@ -176,11 +177,11 @@ class Transport:
                 verify=self._verify,
                 proxies=proxies,
             ) as answer:
-                response = self._read_response(answer, peer)
+                response = self._read_response(answer, peer, secrets)
             if response.status == 407 and select_proxy(request.url, proxies) is not None:
                 raise proxy_refused("the proxy", "407")
         except DlftaskError as error:
-            self._report(prepared, started_s, str(error))
+            report(str(error))
             raise
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             failure: DlftaskError = broken(peer, error)
@@ -189,21 +190,24 @@ class Transport:
                     f"{request.url}: no request can be sent there",
                     hint="check --endpoint and the proxy variables",
                 )
-            self._report(prepared, started_s, str(failure))
+            report(str(failure))
             raise failure from None
-        self._report(prepared, started_s, f"HTTP {response.status}", response)
+        report(f"HTTP {response.status}", response)
         return response
 
-    def _add_secrets(self, headers: Mapping[str, str], auth: AuthBase | None) -> None:
-        self.secrets.add(*getattr(auth, "secrets", ()))
-        for name, value in headers.items():
-            if _is_secret(name):
-                self.secrets.add(value, value.rpartition("Signature=")[2])
+    def _secrets_of(self, headers: Mapping[str, str], auth: AuthBase | None) -> Secrets:
+        self._secrets.add(*getattr(auth, "secrets", ()))
+        # Each signature is another one: kept, they would be more and more.
+        values = [value for name, value in headers.items() if _is_secret(name)]
+        return self._secrets.of_request(
+            *values, *(value.rpartition("Signature=")[2] for value in values)
+        )
 
     def _report(
         self,
         request: requests.PreparedRequest,
         started_s: float,
+        secrets: Secrets,
         outcome: str,
         response: Response | None = None,
     ) -> None:
@@ -217,17 +221,17 @@ class Transport:
         ]
         if response is not None:
             lines += [*_masked("<", response.headers), f"< {len(response.body)} bytes"]
-        self._trace(self.secrets.mask("\n".join(line.replace("\n", "\\x0a") for line in lines)))
+        self._trace(secrets.mask("\n".join(line.replace("\n", "\\x0a") for line in lines)))
 
-    def _read_response(self, answer: requests.Response, peer: str) -> Response:
-        response = Response(answer.status_code, answer.headers, b"", self.secrets)
+    def _read_response(self, answer: requests.Response, peer: str, secrets: Secrets) -> Response:
+        response = Response(answer.status_code, answer.headers, b"", secrets)
         try:
             return replace(response, body=self._read_body(answer.raw, peer))
         except InvalidResponse as error:
             if response.status >= 400:
                 return response  # the status says what is wrong; the body does not matter
             raise InvalidResponse(
-                self.secrets.mask(error.message),
+                secrets.mask(error.message),
                 hint=error.hint,
                 http_status=response.status,
                 request_id=response.request_id,
