@@ -53,7 +53,7 @@ _TASK_IDS = (
     "IDs of tasks: 1 to 128 of A-Z a-z 0-9 _ -. With -, IDs are read from standard input: "
     "separated by white space, or JSON such as the response of the import call."
 )
-_STATUSES = {
+_EXIT_STATUSES = {
     "  0": "every task is SUCCESSFUL (or WARNING, without --strict)",
     "  1": "a task is FAILED (or WARNING, with --strict)",
     "  2": "usage or configuration: bad option, no project ID, no credentials",
@@ -117,7 +117,7 @@ def _help_text(command: str, *, width: int, color: bool) -> str:
         rows = [_option_row(option) for option in options_of(command) if option.group == group]
         text += section(group, own + rows, column)
     text += section("Help", [_HELP_ROW], column)
-    return text + section("Exit status", _STATUSES.items(), 7) + _fill(_SEVERAL_TASKS, width)
+    return text + section("Exit status", _EXIT_STATUSES.items(), 7) + _fill(_SEVERAL_TASKS, width)
 
 
 def _option_row(option: Option) -> tuple[str, str]:

@@ -59,7 +59,7 @@ def test_the_metadata_service_lets_in_with_and_without_its_token(
         refused = credentials.auth(None)
         simulator.expire_temporary_keys()
         assert not let_in(transport, simulator, credentials)
-        assert credentials.refresh(refused)
+        assert credentials.forget(refused)
         assert let_in(transport, simulator, credentials)
 
 
@@ -149,7 +149,7 @@ def test_a_pair_serves_to_its_end_where_no_fresh_one_comes() -> None:
 def test_a_pair_that_was_refused_does_not_serve_any_more() -> None:
     metadata = Metadata()
     agency = metadata.agency()
-    assert agency.refresh(agency.auth(None))
+    assert agency.forget(agency.auth(None))
     metadata.answer = ServiceUnavailable("down")
     with pytest.raises(ServiceUnavailable):
         agency.auth(None)

@@ -302,14 +302,14 @@ def test_what_stands_in_a_file_is_read_again(
     refused = credentials.auth("p")
     rewrite(machine)
     assert credentials.auth("p") is refused
-    assert credentials.refresh(refused)
+    assert credentials.forget(refused)
     assert sent(credentials) == "fresh"
 
 
 def test_a_variable_cannot_be_read_again(machine: Machine) -> None:
     machine.set({"DLFTASK_TOKEN": "t"})
     credentials = machine.find()
-    assert not credentials.refresh(credentials.auth(None))
+    assert not credentials.forget(credentials.auth(None))
 
 
 def test_a_file_in_the_middle_of_being_written_leaves_the_old_token(machine: Machine) -> None:
@@ -319,7 +319,7 @@ def test_a_file_in_the_middle_of_being_written_leaves_the_old_token(machine: Mac
     assert token_file is not None
     for spoil in (lambda: token_file.write_text(""), token_file.unlink):
         spoil()
-        assert credentials.refresh(credentials.auth(None))
+        assert credentials.forget(credentials.auth(None))
         assert sent(credentials) == "t-option"
 
 
@@ -337,7 +337,7 @@ def test_a_file_that_is_being_rewritten_gets_a_moment(
     else:
         token_file.write_text(spoiled)
     monkeypatch.setattr(time, "sleep", lambda for_s: for_s and token_file.write_text("fresh"))
-    assert credentials.refresh(refused)
+    assert credentials.forget(refused)
     assert sent(credentials) == "fresh"
 
 
@@ -350,14 +350,14 @@ def test_a_pipe_is_read_once_and_not_before_its_token_is_needed(tmp_path: Path) 
     writer.start()
     assert sent(credentials) == "t-pipe"
     writer.join()
-    assert not credentials.refresh(credentials.auth(None))
+    assert not credentials.forget(credentials.auth(None))
 
 
 def test_a_configuration_that_is_a_pipe_is_not_read_again(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "config.toml")
     profile = Profile(tmp_path / "config.toml", "default", {"token": "t"}, ())
     credentials = find_credentials(Settings(profile, {}, tmp_path, {}), no_send)
-    assert not credentials.refresh(credentials.auth(None))
+    assert not credentials.forget(credentials.auth(None))
 
 
 SOURCES = [
@@ -535,7 +535,7 @@ def test_of_many_threads_refused_at_once_one_reads_again() -> None:
 
     def renew() -> bool:
         barrier.wait(timeout=5)
-        return credentials.refresh(refused)
+        return credentials.forget(refused)
 
     with ThreadPoolExecutor(8) as pool:
         told = [done.result() for done in [pool.submit(renew) for _ in range(8)]]

@@ -39,7 +39,7 @@ class Fixed(Credentials):
     def auth(self, _project_id: str | None) -> AuthBase:
         return self._auth
 
-    def refresh(self, _refused: AuthBase) -> bool:
+    def forget(self, _refused: AuthBase) -> bool:
         return False
 
 

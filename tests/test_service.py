@@ -21,7 +21,7 @@ class Known:
     def auth(self, _project_id: str | None) -> AuthBase:
         return TokenAuth("t")
 
-    def refresh(self, _refused: AuthBase) -> bool:
+    def forget(self, _refused: AuthBase) -> bool:
         return False
 
 

@@ -35,8 +35,9 @@ REGIONS = (
     "tr-west-1",
 )
 """The regions that DataArts Factory is known in, by the vendor's SDK and endpoint page."""
-# By the vendor's SDK; any other region has the central IAM.
-_REGIONS_WITH_IAM = frozenset(REGIONS) - {"cn-north-11", "ru-northwest-2"} | {
+# By the vendor's SDK: of the regions above all but two, and some others. The rest have the central
+# IAM.
+_REGIONS_WITH_IAM = (frozenset(REGIONS) - {"cn-north-11", "ru-northwest-2"}) | {
     "cn-east-5",
     "cn-north-12",
     "cn-south-2",

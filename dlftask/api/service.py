@@ -23,13 +23,13 @@ def send_authorised(
     headers: Mapping[str, str] = {},
     body: bytes = b"",
 ) -> Response:
-    """Send a request with the credentials; after a 401 once more, where they can be refreshed.
+    """Send a request with the credentials; after a 401 once more, where they can be read again.
 
     Raises what ``send`` and ``credentials.auth`` raise.
     """
     auth = credentials.auth(project_id)
     response = send(method, url, headers=headers, auth=auth, body=body)
-    if response.status == 401 and credentials.refresh(auth):
+    if response.status == 401 and credentials.forget(auth):
         auth = credentials.auth(project_id)
         response = send(method, url, headers=headers, auth=auth, body=body)
     return response

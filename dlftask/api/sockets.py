@@ -65,7 +65,7 @@ _worked: dict[tuple[str, int], Any] = {}
 def begin_to_connect(url: str, timeout_s: float) -> None:
     """Begin a connection to the host of a URL, which the next ``connect`` to it will take.
 
-    Nothing is done where a proxy may have to be used: whether it is, is known to requests alone.
+    Nothing is begun where a proxy is set for the scheme: ``Transport`` decides whether it is used.
     """
     from urllib.request import getproxies
 

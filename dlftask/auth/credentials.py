@@ -36,8 +36,8 @@ _REFRESH_BEFORE_S = 300.0
 _RETRY_S = 30.0
 _REFUSAL_COUNTS_S = 10.0
 """For this long a refusal by a source counts for all tasks, and is not asked for again."""
-_MOMENT_S = 0.5
-"""How long a file that is being rewritten is given."""
+_REWRITE_S = 0.5
+"""How long to wait for a file that may be in the middle of being rewritten."""
 # The variables of a source, by the key of a profile that means the same.
 _DLFTASK = {"token": "DLFTASK_TOKEN", "token_file": "DLFTASK_TOKEN_FILE"}
 _SDK = {
@@ -122,10 +122,10 @@ class Credentials:
                 return self._auths.setdefault(project_id, TokenAuth(secret))
             return self._auths.setdefault(project_id, AccessKeyAuth(secret, project_id))
 
-    def refresh(self, refused: "AuthBase") -> bool:
-        """After a 401: whether to send the request again, with what ``auth`` gives then.
+    def forget(self, refused: "AuthBase") -> bool:
+        """Forget a credential after a 401; whether it can be read again, which ``auth`` does.
 
-        Of many threads that were refused with the same credential, one reads it again. Where the
+        Of many threads that were refused with the same one, a single one reads it again. Where the
         file is bad at that moment, the old credential is sent once more.
         """
         if self._source.reload is None:
@@ -160,7 +160,7 @@ class Credentials:
         source, refused = self._source, self._refused
         if refused is None or source.reload is None or source.file is None:
             return source.read()
-        for pause_s in (0.0, _MOMENT_S):
+        for pause_s in (0.0, _REWRITE_S):
             time.sleep(pause_s)
             with suppress(ConfigurationError):
                 found = source.reload()

@@ -2,14 +2,19 @@
 
 from typing import NamedTuple
 
+_SHORTEST_S, _LONGEST_S = 1.0, 15.0
+"""The automatic pause between two polls of a task."""
+_SHARE = 20
+"""That pause is the time waited so far, divided by this: an end is seen at most 5 % late."""
+
 
 class WaitPolicy(NamedTuple):
     """The limits of a wait, in seconds.
 
     Without ``wait`` each task is polled once. ``interval_s`` ``None`` is ``auto``. ``timeout_s``
     counts from ``began_s``, a moment of the scheduler's clock; ``None`` is no limit. With
-    ``fail_fast`` the first FAILED task or subtask ends every wait; ``strict`` counts WARNING as
-    FAILED there.
+    ``fail_fast`` the first task or subtask that failed ends every wait; with ``strict`` one that
+    ended with WARNING has failed too.
     """
 
     wait: bool
@@ -29,4 +34,4 @@ class WaitPolicy(NamedTuple):
         """The pause before the next poll of a task, after waiting for it for ``waited_s``."""
         if self.interval_s is not None:
             return self.interval_s
-        return min(max(waited_s / 20, 1.0), 15.0)
+        return min(max(waited_s / _SHARE, _SHORTEST_S), _LONGEST_S)

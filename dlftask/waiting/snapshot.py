@@ -27,11 +27,11 @@ class Snapshot:
 
     @property
     def result(self) -> Task | None:
-        """The task to print: ``None`` where it is unavailable, or an outage ended the wait."""
+        """The task to print; ``None`` where an error other than ``WaitTimeout`` ended its wait."""
         return self.task if self.error is None or isinstance(self.error, WaitTimeout) else None
 
     def exit_status(self, *, strict: bool) -> ExitStatus:
-        """The exit status for this task alone; with ``strict`` WARNING counts as FAILED."""
+        """The exit status for this task alone; with ``strict`` WARNING counts as failed."""
         if self.error is not None:
             return self.error.exit_status
         if self.task is None or self.task.status not in KNOWN_STATUSES:
@@ -43,7 +43,7 @@ class Snapshot:
 
 
 def holds_failure(task: Task, *, strict: bool) -> bool:
-    """Whether the task or one of its subtasks is FAILED (with ``strict`` WARNING too)."""
+    """Whether the task or one of its subtasks failed; with ``strict`` WARNING counts as that."""
     return any(
         is_failed(status, strict=strict)
         for status in (task.status, *(subtask.status for subtask in task.subtasks))
