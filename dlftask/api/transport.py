@@ -69,7 +69,7 @@ class _Adapter(HTTPAdapter):
 
 
 class Transport:
-    """Sends requests; may be used by ``connections`` threads at once.
+    """Sends requests, at most ``connections`` at once; may be used by many threads.
 
     ``connect_timeout_s`` bounds name resolution, connection and TLS together, ``read_timeout_s``
     the response up to its last byte. At most ``rate`` requests begin in any second. ``trace`` gets
@@ -139,17 +139,19 @@ class Transport:
             data=body,
             auth=auth,
         )
-        try:
-            return self._send_once(request, proxies)
-        except StaleConnection:
-            # The others that were kept may be as dead; a thread that is using one still has it.
-            self._adapter = _Adapter(self._closed, self._connections)
-            return self._send_once(request, proxies)
+        with self._slots:
+            try:
+                return self._send_once(request, proxies)
+            except StaleConnection:
+                # The others that were kept may be as dead; a thread that is using one still has it.
+                self._adapter = _Adapter(self._closed, self._connections)
+                return self._send_once(request, proxies)
 
     def _open(self) -> None:
         """Begin with no connection."""
         self._process = os.getpid()
         self._closed = threading.Event()
+        self._slots = threading.Semaphore(self._connections)
         self._turn = threading.Lock()
         self._last_s = float("-inf")
         self._adapter = _Adapter(self._closed, self._connections)
