@@ -113,7 +113,7 @@ def _client(settings: Settings, streams: Streams) -> Iterator[Client]:
                 origins={"endpoint": "--demo"},
                 environ=simulator.environment(),
             )
-        client = Client(settings=settings, trace=trace)
+        client = Client(settings=settings, trace=trace, connects_early=True)
         stack.callback(client.close, wait=False)  # the process ends, and its threads with it
         if trace is not None:
             trace(client.description)

@@ -129,6 +129,54 @@ def test_a_client_that_was_used_or_not_leaves_nothing() -> None:
         client.close()
 
 
+def test_the_threads_of_a_program_share_the_limit_of_requests_at_once() -> None:
+    counting = threading.Lock()
+    now = most = 0
+
+    def talk(connection: socket.socket, _head: bytes) -> None:
+        nonlocal now, most
+        with counting:
+            now += 1
+            most = max(most, now)
+        time.sleep(0.2)
+        with counting:
+            now -= 1
+        connection.sendall(answer())
+
+    with Server(talk, keep_alive=True) as server:
+        with client_of(server, concurrency=3, rate="none") as client:
+            threads = [threading.Thread(target=client.get, args=("t1",)) for _ in range(12)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        assert len(server.heads) == 12
+        assert max(most, server.connections) <= 3
+
+
+def test_a_program_connects_for_its_requests_alone() -> None:
+    with Server(sending(answer())) as server, nothing_left(server), client_of(server) as client:
+        assert list(client.watch([])) == []
+        assert server.connections == 0
+
+
+def test_closing_before_a_call_has_begun_leaves_nothing() -> None:
+    def get(client: Client) -> None:
+        with contextlib.suppress(DlftaskError):
+            client.get("t1")
+
+    with Server(sending(answer()), keep_alive=True) as server, nothing_left(server):
+        for pause_us in range(100):
+            client = client_of(server)
+            thread = threading.Thread(target=get, args=(client,), daemon=True)
+            thread.start()
+            time.sleep(pause_us * 1e-5)
+            client.close()
+            left = [one for one in threading.enumerate() if "_work" in one.name]
+            assert left == []
+            thread.join()
+
+
 def test_a_client_keeps_nothing_of_a_call_that_is_over() -> None:
     def pools() -> int:
         gc.collect()
@@ -237,6 +285,14 @@ def test_a_time_of_a_wrong_type_is_named(name: str, seconds: Any) -> None:
         pytest.raises((TypeError, ConfigurationError), match=name),
     ):
         client.wait("t1", **{name: seconds})
+
+
+@pytest.mark.parametrize("fail_fast", ["no", 0, None, []])
+def test_fail_fast_of_a_wrong_type_is_named(fail_fast: Any) -> None:
+    with Server(sending(answer())) as server, client_of(server) as client:
+        with pytest.raises(TypeError, match="fail_fast"):
+            client.wait("t1", fail_fast=fail_fast)
+        assert not server.heads
 
 
 def test_closing_waits_for_a_connection_that_is_being_made(unresponsive: str) -> None:

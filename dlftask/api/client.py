@@ -57,7 +57,9 @@ class Client:
 
     Parameters are the options of the command line, with their meanings and defaults; durations are
     seconds, and a ``rate`` of ``"none"`` is no limit. ``token`` is an IAM token. ``settings`` that
-    were read already stand for all of these; ``trace`` is as in ``Transport``.
+    were read already stand for all of these; ``trace`` is as in ``Transport``. With
+    ``connects_early`` the first request connects while requests is being imported: for the only
+    client of a process, for what it began may outlive it.
 
     Raises ``ConfigurationError``, and ``TypeError`` for a parameter of a wrong type; no request is
     sent before it is needed.
@@ -83,10 +85,12 @@ class Client:
         insecure: bool | None = None,
         settings: Settings | None = None,
         trace: Callable[[str], None] | None = None,
+        connects_early: bool = False,
     ) -> None:
         parameters = dict(locals())  # before there is any other name
         if settings is None:
-            del parameters["self"], parameters["settings"], parameters["trace"]
+            for name in ("self", "settings", "trace", "connects_early"):
+                del parameters[name]
             settings = _load_settings(parameters)
         self.settings = settings
         # Each is kept by its threads, for as long as one of them has a request in flight.
@@ -96,6 +100,7 @@ class Client:
         self._service_url = _service_url(settings)
         self._iam_url = _iam_url(settings)
         self._trace = trace
+        self._connects_early = connects_early
         self._lock = threading.Lock()
         self._transport: Transport | None = None
         self._service: Service | None = None
@@ -103,7 +108,7 @@ class Client:
 
     @property
     def service(self) -> Service:
-        """The service. Its first use, for a request, loads requests and meanwhile connects."""
+        """The service. Its first use, for a request, loads requests."""
         with self._lock:
             self._service = self._service or self._open()
             return self._service
@@ -184,9 +189,11 @@ class Client:
     ) -> Iterator[list[Snapshot]]:
         """The tasks that changed, again and again, as ``scheduler.poll`` yields them."""
         distinct = list(dict.fromkeys(_checked_id(task_id) for task_id in task_ids))
-        self.service.begin_run()
-        pool = WorkerPool(self.service.fetch, size=self.settings.concurrency)
+        service = self.service
+        service.begin_run()
+        pool = WorkerPool(service.fetch, size=self.settings.concurrency)
         with self._lock:
+            self._check_open()
             self._pools.add(pool)
         try:
             yield from poll(distinct, pool, policy, note=note, tick_s=tick_s)
@@ -216,11 +223,14 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _open(self) -> Service:
-        settings = self.settings
+    def _check_open(self) -> None:
         if self._closed:
             raise ConfigurationError("the client was closed")
-        if self._credentials.at_hand:
+
+    def _open(self) -> Service:
+        settings = self.settings
+        self._check_open()
+        if self._connects_early and self._credentials.at_hand:
             begin_to_connect(self._iam_url or self._service_url, settings.connect_timeout_s)
         from dlftask.api.transport import Transport
 
@@ -317,6 +327,9 @@ def _find_credentials(settings: Settings, send: Send) -> Credentials:
 def _wait_policy(
     timeout: float | None, interval: float | None, max_outage: float, *, fail_fast: bool
 ) -> WaitPolicy:
+    if not isinstance(fail_fast, bool):
+        raise TypeError(f"fail_fast is a {type(fail_fast).__name__}, not a bool")
+
     def seconds(name: str, value: float) -> float:
         if isinstance(value, bool):
             raise TypeError(f"{name} is a bool, not a number of seconds")

@@ -37,6 +37,7 @@ class WorkerPool:
         self._wanted: set[str] = set()
         self._busy = 0
         self._closed = False
+        self._starting = threading.Lock()
 
     @property
     def free(self) -> int:
@@ -52,16 +53,10 @@ class WorkerPool:
         self._wanted.add(task_id)
         self._busy += 1
         self._jobs.put(task_id)
-        if len(self._threads) < self._busy:
-            thread = threading.Thread(target=self._work, daemon=True)
-            try:
-                thread.start()
-            except RuntimeError:  # the process may have no more threads: those it has do the work
-                if not self._threads:
-                    self._jobs.put(None)
-                    self._work()
-            else:
-                self._threads.append(thread)
+        if len(self._threads) < self._busy and not self._start_thread() and not self._threads:
+            # Not even one: those that it has would do the work.
+            self._jobs.put(None)
+            self._work()
 
     def drop(self, task_id: str) -> None:
         """Ignore the request in flight for a task, if there is one; it is not started again."""
@@ -75,8 +70,7 @@ class WorkerPool:
         """
         found: list[Answer] = []
         while True:
-            if self._closed:
-                raise ConfigurationError("the client was closed")
+            self._check_open()
             left_s = max(0.0, until_s - self.now())
             try:
                 task_id, outcome = self._done.get(timeout=0.0 if found else min(left_s, _SLICE_S))
@@ -93,11 +87,28 @@ class WorkerPool:
 
     def close(self, until_s: float = 0.0) -> None:
         """Fetch nothing more: idle threads end; wait for all to end, until then at the latest."""
-        self._closed = True
+        with self._starting:
+            self._closed = True
         for _ in self._threads:
             self._jobs.put(None)
         for thread in self._threads:
             thread.join(max(0.0, until_s - self.now()))
+
+    def _start_thread(self) -> bool:
+        """Start one more thread; false where the process may have no more."""
+        with self._starting:
+            self._check_open()
+            thread = threading.Thread(target=self._work, daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:
+                return False
+            self._threads.append(thread)
+            return True
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ConfigurationError("the client was closed")
 
     def _work(self) -> None:
         while (task_id := self._jobs.get()) is not None:
