@@ -561,6 +561,15 @@ def test_messages_are_wrapped_while_rows_are_free_those_of_failures_first(clock:
         ]
 
 
+def test_no_line_that_wrapping_began_is_a_command(clock: Clock) -> None:
+    message = f"{'a' * 30} ::error::{'b' * 30} ::warning::c"
+    failed = subtask(1, "FAILED", message=message)
+    for columns in range(20, 80):
+        with Terminal(24, columns) as terminal:
+            show(live(terminal, clock), clock, running(failed))
+            assert not [line for line in still(terminal) if line.lstrip().startswith("::")]
+
+
 def test_a_message_is_shortened_before_the_name(clock: Clock) -> None:
     with Terminal(4, 40) as terminal:
         failed = subtask(1, "FAILED", name="a name of twenty....", message="m" * 60)

@@ -1,5 +1,6 @@
 import io
 import json
+import re
 import subprocess
 import sys
 from typing import Any
@@ -170,6 +171,17 @@ def test_nothing_from_the_service_is_obeyed() -> None:
         f"? {shown}  {shown}  {shown}\n  ID {shown}\n└── ? {shown}  {shown}  {shown}\n"
     )
     assert rich(value) == plain(value)
+
+
+@pytest.mark.parametrize("color", ["never", "always"])
+def test_no_line_that_wrapping_began_is_a_command(color: str) -> None:
+    message = f"{'a' * 60} ::error::{'b' * 60} ::warning::c"
+    node = {"id": "1", "name": "n", "status": "FAILED", "message": message}
+    for columns in range(20, 100):
+        text = rich({**node, "subtasks": [node]}, columns=columns, color=color)
+        lines = re.sub(r"\x1b\[[0-9;]*m", "", text).splitlines()
+        assert not [line for line in lines if line.lstrip().startswith("::")]
+        assert r"\x3a:" in text or columns > 90
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from rich.color import ColorSystem
 from rich.console import Console
 from rich.text import Text
 
+from dlftask.output.text import escape_line_start
 from dlftask.output.tree import Row, tree_rows
 from dlftask.waiting.snapshot import Snapshot
 
@@ -51,4 +52,6 @@ def _text(row: Row, width: int, console: Console, *, color: bool) -> str:
         hang = len(row.below) - len(row.guide)
     mark, body = label.divide([hang])
     lines = body.wrap(console, max(room - hang, 1), overflow="fold")
-    return row.guide + ansi(mark) + f"\n{row.below}".join(map(ansi, lines)) + "\n"
+    first, *others = map(ansi, lines)
+    below = "".join(f"\n{row.below}{escape_line_start(line)}" for line in others)
+    return f"{row.guide}{ansi(mark)}{first}{below}\n"

@@ -12,7 +12,7 @@ from rich.cells import cell_len, chop_cells, set_cell_size
 
 from dlftask.errors import DlftaskError
 from dlftask.output.terminal_progress import REMOVED, TerminalProgress
-from dlftask.output.text import ellipsis, encodable, escape_controls, one_line
+from dlftask.output.text import ellipsis, encodable, escape_controls, escape_line_start, one_line
 from dlftask.output.view import WaitState
 from dlftask.streams import Streams
 from dlftask.waiting.snapshot import Snapshot
@@ -168,7 +168,7 @@ def wrap(text: str, cells: int) -> list[str]:
             lines[-1] = longer
         else:
             lines += chop_cells(word, cells)
-    return [line for line in lines if line]
+    return [escape_line_start(line) for line in lines if line]
 
 
 def _join(lines: Sequence[str]) -> str:

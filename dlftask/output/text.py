@@ -56,9 +56,17 @@ def escape_controls(text: str) -> str:
     text = escape_characters(text)
     if "##" in text:
         text = re.sub(CI_COMMAND, r"\\x23#", text)
-    if "::" in text:
-        text = re.sub(r"\A(\s*):(?=:)", r"\1\\x3a", text)
-    return text
+    return escape_line_start(text)
+
+
+def escape_line_start(line: str) -> str:
+    """Escape the CI command that a line begins with, after white space and colours too.
+
+    For a line that wrapping began: what follows was harmless in the middle of one.
+    """
+    if "::" not in line:
+        return line
+    return re.sub(r"\A((?:\s|\x1b\[[0-9;]*m)*):(?=:)", r"\1\\x3a", line)
 
 
 def encodable(text: str, encoding: str) -> str:
