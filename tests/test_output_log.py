@@ -64,12 +64,17 @@ class Log:
     """A log view, its state, its streams and its clock."""
 
     def __init__(
-        self, kind: type[LogView], *ids: str, query: Query | None = None, color: str = "never"
+        self,
+        kind: type[LogView],
+        *ids: str,
+        query: Query | None = None,
+        color: str = "never",
+        strict: bool = False,
     ) -> None:
         self.streams, self.clock = Recorder(color), Clock()
         self.state = WaitState(ids or ["a"], now=self.clock, wall=lambda: SEEN_S)
         write = self.streams.log_raw if kind is TaskLog else self.streams.write
-        options = RenderOptions(utc=True, query=query)
+        options = RenderOptions(utc=True, query=query, strict=strict)
         self.view = kind(self.state, self.streams, write, options)
         if kind is TaskLog:
             self.view.tick()  # as a wait begins
@@ -314,6 +319,14 @@ def test_each_subtask_that_failed_between_two_polls_is_named_with_its_message() 
         *(f"dlftask: task a: subtask job {n} FAILED: reason {n}" for n in range(3)),
         "dlftask: task a FAILED 3/3 subtasks, 3 failed: all failed",
     ]
+
+
+def test_with_strict_a_subtask_with_a_warning_is_named_too() -> None:
+    for strict, named in ((False, False), (True, True)):
+        log = Log(TaskLog, strict=strict)
+        warned = subtask("1", "WARNING", message="careful")
+        log.show(Snapshot("a", task("FAILED", warned, subtask("2", "SUCCESSFUL"))))
+        assert any("job 1 WARNING: careful" in line for line in log.said) is named
 
 
 def test_the_start_comes_first_and_once() -> None:

@@ -180,7 +180,8 @@ class TaskLog(LogView):
         own, subtasks = self._changes(snapshot.task_id, task)
         if not own and not subtasks:
             return ""
-        failed = [subtask for subtask in subtasks if is_failed(subtask.status)]
+        strict = self._options.strict
+        failed = [subtask for subtask in subtasks if is_failed(subtask.status, strict=strict)]
         head = f"task {snapshot.task_id} {status_word(task.status)}"
         tail = self._state.describe(snapshot).removeprefix(head)
         if own and task.message:
