@@ -121,7 +121,13 @@ def test_paths_that_cannot_be_written_are_refused_before_and_left_alone(tmp_path
     check_report_paths([("json", there), ("tsv", tmp_path / "new")])
     assert there.read_text() == "old"
     assert not (tmp_path / "new").exists()
-    for path in (tmp_path, tmp_path / "none" / "x", there / "x", Path("a\0b")):
+    for path in (
+        tmp_path,
+        tmp_path / "none" / "x",
+        tmp_path / "none" / ".." / "x",
+        there / "x",
+        Path("a\0b"),
+    ):
         with pytest.raises(ConfigurationError):
             check_report_paths([("json", path)])
 

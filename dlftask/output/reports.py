@@ -43,7 +43,7 @@ def _check_path(path: Path) -> Path | tuple[int, int]:
         found = path.stat()  # not of the resolved path: that of /dev/stdout is no path at all
     except FileNotFoundError:
         real = Path(os.path.realpath(path))
-        folder = real.parent
+        folder = real.parent if path.is_symlink() else path.parent
         if not folder.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, f"{folder} is not a folder") from None
         if not os.access(folder, os.W_OK | os.X_OK):
