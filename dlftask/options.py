@@ -39,11 +39,14 @@ class ReportTarget(NamedTuple):
 
 
 def nearest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
-    """The known word that a user may have meant; ``None`` where none is near."""
+    """The known word that a user may have meant: the only one that begins so, or one like it."""
     from difflib import get_close_matches
 
-    folded = {one.lower(): one for one in known}
-    found = get_close_matches(word.lower(), folded, n=1, cutoff=cutoff)
+    word, folded = word.lower(), {one.lower(): one for one in known}
+    if len(word) < 2:
+        return None
+    begun = [one for one in folded if one.startswith(word)]
+    found = begun if len(begun) == 1 else get_close_matches(word, folded, n=1, cutoff=cutoff)
     return folded[found[0]] if found else None
 
 

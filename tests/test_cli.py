@@ -75,6 +75,8 @@ def test_help_on_a_terminal_has_its_width_and_colored_headings() -> None:
         (["get", "--zzz", TASK_ID], "dlftask get --help"),
         (["get", "--bad", TASK_ID], "dlftask get --help"),
         (["get", "-z", TASK_ID], "dlftask get --help"),
+        (["get", "-k", TASK_ID], "dlftask get --help"),
+        (["get", "--out", "json", TASK_ID], "--output"),
         (["frobnicate"], "dlftask --help"),
     ],
 )
