@@ -74,7 +74,11 @@ def _report_bug(error: Exception) -> int:
     if os.environ.get("DLFTASK_DEBUG", "0").lower() not in ("", "0", "false", "no", "off"):
         import traceback
 
-        traceback.print_exception(error)
+        from dlftask.output.text import escape_controls
+        from dlftask.streams import Streams
+
+        lines = "".join(traceback.format_exception(error)).splitlines()
+        Streams().log("\n".join(map(escape_controls, lines)))
     hint = "this is a bug in dlftask: please report it, with the output of DLFTASK_DEBUG=1"
     _report(DlftaskError(f"internal error: {type(error).__name__}: {error}", hint=hint))
     return 70
