@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from dlftask import __version__
-from dlftask.errors import ConfigurationError, ExitStatus
+from dlftask.errors import BrokenOutput, ConfigurationError, DlftaskError, ExitStatus
 from dlftask.options import (
     GROUPS,
     OPTIONS,
@@ -311,7 +311,7 @@ def _run(ctx: typer.Context, arguments: list[str], options: dict[str, Any]) -> N
     name, began_s = str(ctx.info_name), float(ctx.obj)
     if name == "watch":
         del options["wait"]
-    words = [word for key, value in options.items() for word in _words(key, value)]
+    given = dict(options)
     if not arguments and not options["demo"]:
         raise ConfigurationError("no task ID", hint=f"see dlftask {name} --help")
     if name == "watch" or not arguments:
@@ -321,17 +321,15 @@ def _run(ctx: typer.Context, arguments: list[str], options: dict[str, Any]) -> N
     task_ids = read_task_ids(arguments, lambda: read_input(until_s))
 
     from dlftask.command import Command, run
+    from dlftask.messages import write_error
 
-    command = Command(name=name, options=words, task_ids=task_ids, began_s=began_s)
-    raise typer.Exit(run(command, settings, Streams(color=settings.color)))
-
-
-def _words(key: str, value: object) -> list[str]:
-    """An option as it would be typed."""
-    if value is None or value is False:
-        return []
-    name = OPTIONS[key].name
-    if value is True:
-        return [name]
-    values = value if isinstance(value, list) else [value]
-    return [word for one in values for word in (name, str(one))]
+    command = Command(name=name, options=given, task_ids=task_ids, began_s=began_s)
+    streams = Streams(color=settings.color)
+    try:
+        status = run(command, settings, streams)
+    except BrokenOutput:
+        raise
+    except DlftaskError as error:
+        write_error(error, streams)
+        status = error.exit_status
+    raise typer.Exit(status)

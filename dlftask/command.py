@@ -3,7 +3,7 @@
 import os
 import shlex
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
@@ -20,6 +20,7 @@ from dlftask.errors import (
 )
 from dlftask.history import remember
 from dlftask.messages import write_error, write_errors, write_warning
+from dlftask.options import OPTIONS
 from dlftask.output.formats import FORMATS, RenderOptions, render, tree_fits
 from dlftask.output.subtasks import known_state
 from dlftask.output.text import escape_controls, one_line, paint, style
@@ -40,15 +41,20 @@ if TYPE_CHECKING:
 _LATE_S = 0.3
 """After ``--timeout``, how long a write may hang before it is looked at."""
 
+_WHOM_TO_ASK = {
+    key for key, option in OPTIONS.items() if option.group in ("Task", "Service", "Credentials")
+}
+"""The options without which another command would ask another service."""
+
 _MOST_IDS = 5
 """How many task IDs the hint on how to see all repeats, at most."""
 
 
 class Command(NamedTuple):
-    """A command as it was given: ``options`` are its words, ``began_s`` is monotonic time."""
+    """A command as it was given: ``options`` by key, ``began_s`` in monotonic time."""
 
     name: str
-    options: Sequence[str]
+    options: Mapping[str, object]
     task_ids: Sequence[str]
     began_s: float
 
@@ -324,7 +330,7 @@ class _Run:
         watches, several = self._command.watches, self._state.several
         if settings.quiet or settings.output != "tree" or not self._streams.out_is_terminal:
             return
-        is_lost = not several and snapshots[0].error is not None
+        is_lost = not several and snapshots[0].result is None
         if is_lost or not (watches or several or self._tall):
             return
         from dlftask.output.summary import summary
@@ -336,7 +342,8 @@ class _Run:
         if watches and self._tall and not settings.demo:
             ids = list(self._state.snapshots)
             more = " ..." if len(ids) > _MOST_IDS else ""
-            line += f" (to see all: {shlex.join(['dlftask', 'get', *ids[:_MOST_IDS]])}{more})"
+            command = self._command_line("get", _WHOM_TO_ASK, ids[:_MOST_IDS])
+            line += f" (to see all: {command}{more})"
         self._streams.log(line)
 
     def _write_unfinished(self, end: DlftaskError | Interrupted | None) -> None:
@@ -349,16 +356,35 @@ class _Run:
 
     def _command_to_resume(self, left: list[Snapshot]) -> str:
         """The command line that waits for some of the tasks again, but not to fail fast again."""
-        words, prefix = ["dlftask", self._command.name, *self._command.options], ""
+        keys, prefix = set(OPTIONS), ""
         if any(snapshot.failed_fast for snapshot in left):
-            words = [word for word in words if word != "--fail-fast"]
+            keys.remove("fail_fast")
             switched_on = self._settings.environ.get("DLFTASK_FAIL_FAST")
             if switched_on or "fail_fast" in self._settings.profile.values:
                 prefix = "DLFTASK_FAIL_FAST=0 "
         ids = [snapshot.task_id for snapshot in left]
-        if any(task_id.startswith("-") for task_id in ids):
-            words.append("--")
-        return prefix + shlex.join([*words, *ids])
+        return prefix + self._command_line(self._command.name, keys, ids)
+
+    def _command_line(self, name: str, keys: Collection[str], task_ids: Sequence[str]) -> str:
+        """A command for some tasks, with the options among ``keys`` as they were given."""
+        options = [
+            word
+            for key, value in self._command.options.items()
+            if key in keys
+            for word in _words(OPTIONS[key].name, value)
+        ]
+        end = ["--"] if any(task_id.startswith("-") for task_id in task_ids) else []
+        return shlex.join(["dlftask", name, *options, *end, *task_ids])
+
+
+def _words(name: str, value: object) -> list[str]:
+    """An option as it would be typed."""
+    if value is None or value is False:
+        return []
+    if value is True:
+        return [name]
+    values = value if isinstance(value, list) else [value]
+    return [word for one in values for word in (name, str(one))]
 
 
 class NoResponse(DlftaskError):

@@ -92,7 +92,8 @@ def run_command(
         home=Path("/nonexistent"),
     )
     settings = settings._replace(**{"interval_s": 0.1, **changes})
-    return run(Command(name, options, ids, time.monotonic()), settings, streams)
+    given = dict.fromkeys((word.removeprefix("--").replace("-", "_") for word in options), True)
+    return run(Command(name, given, ids, time.monotonic()), settings, streams)
 
 
 # On a terminal
@@ -189,6 +190,31 @@ def test_the_timeout_leaves_the_last_state_once(simulator: Simulator) -> None:
         assert run_command(simulator, "watch", task_id, streams=streams, timeout_s=0.5) == 124
         assert sum("Import the job" in line for line in terminal.lines) == 1
         assert "elapsed" not in terminal.text
+
+
+def test_the_timeout_of_one_task_is_summed_up_too(simulator: Simulator) -> None:
+    simulator.speed = 0.1
+    task_id = simulator.start_import()
+    with Screen(24, 100) as terminal:
+        streams = terminal.streams
+        assert run_command(simulator, "watch", task_id, streams=streams, timeout_s=0.5) == 124
+        assert any(re.match(r"dlftask: RUNNING( |$)", line) for line in terminal.lines), (
+            terminal.text
+        )
+
+
+def test_the_command_that_shows_all_asks_the_same_service(simulator: Simulator) -> None:
+    options = {"endpoint": simulator.endpoint, "compact": None, "insecure": True, "timeout": "9m"}
+    settings = load_settings(
+        {**options, "wait": True},
+        environ={**simulator.environment(), "DLFTASK_NO_HISTORY": "1"},
+        home=Path("/nonexistent"),
+    )
+    with Screen(6, 200) as terminal:
+        command = Command("watch", options, [SUCCESSFUL], time.monotonic())
+        assert run(command, settings, terminal.streams) == 0
+        shown = f"dlftask get --endpoint {simulator.endpoint} --insecure {SUCCESSFUL}"
+        assert terminal.lines[-1].endswith(f"(to see all: {shown})")
 
 
 def test_the_tab_shows_progress_where_it_is_known_and_is_cleared(

@@ -325,6 +325,15 @@ def test_standard_error_has_colours_by_the_same_rule(row: str, tmp_path: Path) -
         assert Streams(pipe, pipe, color=color, environ=env).err_color is colored
 
 
+def test_the_profiles_colours_are_those_of_an_error_that_ends_the_run(tmp_path: Path) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text('[default]\ncolor = "always"\n')
+    env = {"DLFTASK_CONFIG": str(config), "DLFTASK_REGION": "cn-north-4"}
+    run = run_dlftask("get", "t1", env=env)
+    assert run.returncode == 2
+    assert run.stderr.startswith("\x1b[1;31mdlftask: error:\x1b[0m no credentials")
+
+
 @pytest.mark.parametrize(
     ("term", "variable", "colored"),
     [("xterm", "", True), ("dumb", "", False), ("xterm", "1", False)],
@@ -345,7 +354,7 @@ def test_the_c_locale_gets_ascii_alone(service: Server) -> None:
 
 def test_a_bug_is_70_and_asks_to_be_reported(service: Server, tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(
-        "import json\ndef broken(*_, **__): raise RuntimeError('broken')\n"
+        "import json\ndef broken(*_, **__): raise RuntimeError('broken\\x1b')\n"
         "json.JSONDecoder.decode = broken\n"
     )
     env = configured(service.url, PYTHONPATH=str(tmp_path))
@@ -358,3 +367,4 @@ def test_a_bug_is_70_and_asks_to_be_reported(service: Server, tmp_path: Path) ->
     shown = run_dlftask("get", "t1", env={**env, "DLFTASK_DEBUG": "1"})
     assert shown.returncode == 70
     assert "Traceback" in shown.stderr
+    assert "\x1b" not in shown.stderr
