@@ -269,7 +269,7 @@ def test_a_stop_over_the_deadline_costs_neither_the_last_state_nor_the_command_t
         with Running(*args, env=simulator.environment()) as run:
             run.until(lambda: "RUNNING" in run.stdout)
             run.process.send_signal(signal.SIGSTOP)
-            time.sleep(6.5)
+            time.sleep(8.0)  # over the deadline, and what a hard end would wait after it
             run.process.send_signal(signal.SIGCONT)
             assert run.process.wait(20) == 124
             assert f"dlftask: task {task_id}: RUNNING" in run.stderr
