@@ -21,6 +21,8 @@ class Secrets:
 
     def of_request(self, *values: str) -> "Secrets":
         """These, and what is secret of one request alone, such as its signature."""
+        if self._values.issuperset(values):  # a token is the same each time
+            return self
         more = Secrets()
         more._values = set(self._values)
         more.add(*values)
