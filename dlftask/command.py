@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 _LATE_S = 0.3
 """After ``--timeout``, how long a write may hang before it is looked at."""
 
-_WHOM_TO_ASK = {
+_SERVICE_OPTIONS = {
     key for key, option in OPTIONS.items() if option.group in ("Task", "Service", "Credentials")
 }
 """The options without which another command would ask another service."""
@@ -342,7 +342,7 @@ class _Run:
         if watches and self._tall and not settings.demo:
             ids = list(self._state.snapshots)
             more = " ..." if len(ids) > _MOST_IDS else ""
-            command = self._command_line("get", _WHOM_TO_ASK, ids[:_MOST_IDS])
+            command = self._command_line("get", _SERVICE_OPTIONS, ids[:_MOST_IDS])
             line += f" (to see all: {command}{more})"
         self._streams.log(line)
 

@@ -39,7 +39,7 @@ class ReportTarget(NamedTuple):
 
 
 def nearest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
-    """The known word that a user may have meant: the only one that begins so, or one like it."""
+    """The known word that a user may have meant: the only one that starts so, or a similar one."""
     from difflib import get_close_matches
 
     word, folded = word.lower(), {one.lower(): one for one in known}

@@ -20,7 +20,7 @@ class Secrets:
                 self._values |= {value, quote(value), quote(value, safe="")}
 
     def of_request(self, *values: str) -> "Secrets":
-        """These, and what is secret of one request alone, such as its signature."""
+        """These and the secrets of one request, such as its signature."""
         if self._values.issuperset(values):  # a token is the same each time
             return self
         more = Secrets()

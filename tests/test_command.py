@@ -182,7 +182,7 @@ def test_an_outage_leaves_the_last_frame_and_then_the_state(simulator: Simulator
     assert text.index("elapsed") < text.index(f"dlftask watch {task_id}")
 
 
-def test_the_timeout_leaves_the_last_state_once(simulator: Simulator) -> None:
+def test_the_timeout_leaves_the_last_state_once_and_sums_it_up(simulator: Simulator) -> None:
     simulator.speed = 0.1
     task_id = simulator.start_import()
     with Screen(24, 100) as terminal:
@@ -190,14 +190,6 @@ def test_the_timeout_leaves_the_last_state_once(simulator: Simulator) -> None:
         assert run_command(simulator, "watch", task_id, streams=streams, timeout_s=0.5) == 124
         assert sum("Import the job" in line for line in terminal.lines) == 1
         assert "elapsed" not in terminal.text
-
-
-def test_the_timeout_of_one_task_is_summed_up_too(simulator: Simulator) -> None:
-    simulator.speed = 0.1
-    task_id = simulator.start_import()
-    with Screen(24, 100) as terminal:
-        streams = terminal.streams
-        assert run_command(simulator, "watch", task_id, streams=streams, timeout_s=0.5) == 124
         assert any(re.match(r"dlftask: RUNNING( |$)", line) for line in terminal.lines), (
             terminal.text
         )

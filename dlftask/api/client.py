@@ -58,8 +58,8 @@ class Client:
     Parameters are the options of the command line, with their meanings and defaults; durations are
     seconds, and a ``rate`` of ``"none"`` is no limit. ``token`` is an IAM token. ``settings`` that
     were read already stand for all of these; ``trace`` is as in ``Transport``. With
-    ``connects_early`` the first request connects while requests is being imported: for the only
-    client of a process, for what it began may outlive it.
+    ``connects_early`` the first request connects while requests is being imported: only for a
+    process that has one client and ends with it.
 
     Raises ``ConfigurationError``, and ``TypeError`` for a parameter of a wrong type; no request is
     sent before it is needed.
@@ -108,7 +108,7 @@ class Client:
 
     @property
     def service(self) -> Service:
-        """The service. Its first use, for a request, loads requests."""
+        """The service, made for the first request: importing requests takes time."""
         with self._lock:
             self._service = self._service or self._open()
             return self._service

@@ -59,8 +59,8 @@ class _Adapter(HTTPAdapter):
         return pool
 
     def close(self) -> None:
-        # Left to itself, urllib3 closes idle connections where nothing refers to their pool any
-        # more; the error of a request that was in flight may, for as long as somebody keeps it.
+        # urllib3 itself closes idle connections only once nothing refers to their pool. The error
+        # of a request that was in flight does, for as long as somebody keeps it.
         for manager in (self.poolmanager, *self.proxy_manager.values()):
             for key in manager.pools.keys():  # noqa: SIM118 - it cannot be iterated
                 if pool := manager.pools.get(key):
@@ -199,7 +199,7 @@ class Transport:
 
     def _secrets_of(self, headers: Mapping[str, str], auth: AuthBase | None) -> Secrets:
         self._secrets.add(*getattr(auth, "secrets", ()))
-        # Each signature is another one: kept, they would be more and more.
+        # Not kept: every request has another signature.
         values = [value for name, value in headers.items() if _is_secret(name)]
         return self._secrets.of_request(
             *values, *(value.rpartition("Signature=")[2] for value in values)

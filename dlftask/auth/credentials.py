@@ -98,7 +98,7 @@ class Credentials:
 
     @property
     def at_hand(self) -> bool:
-        """Whether the credential was found as it is, and nothing must be asked for it first."""
+        """Whether the credential is known, so that nothing has to be asked for it first."""
         return not callable(self._source.secret)
 
     @property

@@ -62,7 +62,7 @@ def escape_controls(text: str) -> str:
 def escape_line_start(line: str) -> str:
     """Escape the CI command that a line begins with, after white space and colours too.
 
-    For a line that wrapping began: what follows was harmless in the middle of one.
+    For a line that begins where text was wrapped: what stands there was not at a line's start.
     """
     if "::" not in line:
         return line

@@ -54,7 +54,7 @@ class WorkerPool:
         self._busy += 1
         self._jobs.put(task_id)
         if len(self._threads) < self._busy and not self._start_thread() and not self._threads:
-            # Not even one: those that it has would do the work.
+            # The process may have no thread at all: the work is done here.
             self._jobs.put(None)
             self._work()
 
