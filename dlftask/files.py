@@ -5,14 +5,7 @@ import stat
 from collections.abc import Mapping
 from pathlib import Path
 
-from dlftask.platforms import (
-    CONFIG_FOLDER,
-    FILE_MODES_TELL,
-    HOME,
-    READ_FLAGS,
-    STATE_FOLDER,
-    wait_readable,
-)
+from dlftask.platforms import FILE_MODES_TELL, HOME, READ_FLAGS, wait_readable
 
 _CHUNK = 64 * 1024
 
@@ -36,20 +29,12 @@ def find_home(environ: Mapping[str, str]) -> Path:
         return Path(os.devnull)
 
 
-def config_folder(environ: Mapping[str, str], home: Path) -> Path:
-    """The folder of the user's configuration files."""
-    return _user_folder(environ, home, *CONFIG_FOLDER)
-
-
-def state_folder(environ: Mapping[str, str], home: Path) -> Path:
-    """The folder of what programs remember for the user."""
-    return _user_folder(environ, home, *STATE_FOLDER)
-
-
-def _user_folder(environ: Mapping[str, str], home: Path, variable: str, default: str) -> Path:
+def user_folder(place: tuple[str, str], environ: Mapping[str, str], home: Path) -> Path:
+    """Our folder in a place of ``platforms``: ``CONFIG_FOLDER`` or ``STATE_FOLDER``."""
+    variable, default = place
     # By the XDG base directory rules a relative path does not count.
     path = Path(environ.get(variable, ""))
-    return path if path.is_absolute() else home / default
+    return (path if path.is_absolute() else home / default) / "dlftask"
 
 
 def others_can_read(path: Path) -> str | None:

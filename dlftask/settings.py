@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dlftask.errors import ConfigurationError
-from dlftask.files import config_folder, find_home
+from dlftask.files import find_home, user_folder
 from dlftask.options import OPTIONS, Option, ReportTarget
+from dlftask.platforms import CONFIG_FOLDER
 from dlftask.profiles import Profile, expanded_path, read_profile, read_sdk_file
 
 
@@ -144,7 +145,7 @@ def _find_profile(
 ) -> Profile:
     config = environ.get("DLFTASK_CONFIG")
     name = environ.get("DLFTASK_PROFILE") if named is None else str(named)
-    path = config_folder(environ, home) / "dlftask" / "config.toml"
+    path = user_folder(CONFIG_FOLDER, environ, home) / "config.toml"
     if config:
         path = expanded_path(config, "DLFTASK_CONFIG")
     return read_profile(path, name or None, path_named=bool(config), until_s=until_s)
