@@ -20,11 +20,8 @@ def expanded(text: str) -> Path:
 
 def find_home(environ: Mapping[str, str]) -> Path:
     """The user's home folder; where there is none, a path below which nothing can be."""
-    named = environ.get(HOME)
-    if named:
-        return Path(named)
     try:
-        return Path.home()
+        return Path(environ.get(HOME) or Path.home())
     except RuntimeError:
         return Path(os.devnull)
 
