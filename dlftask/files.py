@@ -85,14 +85,3 @@ def is_regular(path: Path) -> bool:
         return stat.S_ISREG(path.stat().st_mode)
     except (OSError, ValueError):
         return True
-
-
-def can_exist(path: Path) -> bool:
-    """Whether there can be a file: not so in a folder that this user cannot enter."""
-    try:
-        path.lstat()
-    except PermissionError:
-        return False
-    except (OSError, ValueError):
-        return True
-    return True

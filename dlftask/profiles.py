@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from os.path import lexists
 from pathlib import Path
 from typing import Any
 
 from dlftask.errors import ConfigurationError, WaitTimeout
-from dlftask.files import can_exist, expanded, is_regular, others_can_read, read_file
+from dlftask.files import expanded, is_regular, others_can_read, read_file
 from dlftask.options import PROFILE_KEYS, SECRET_KEYS, nearest
 
 _LARGEST_FILE = 1024 * 1024
@@ -115,7 +116,8 @@ def _read_text(path: Path, what: str, missing: str | None, until_s: float | None
         reason = "not a text in UTF-8"
     except (OSError, ValueError) as error:
         absent = isinstance(error, FileNotFoundError | NotADirectoryError)
-        if missing is None and (absent or not can_exist(path)):
+        # In a folder that cannot be entered there is no file either.
+        if missing is None and (absent or not lexists(path)):
             return ""
         reason = missing if missing and absent else getattr(error, "strerror", None) or str(error)
     raise ConfigurationError(f"{what}: {reason}")
