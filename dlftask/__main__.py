@@ -59,12 +59,10 @@ def _report(error: "DlftaskError", *, color: str | None = None) -> None:
 
 def _chosen_color(arguments: list[str]) -> str | None:
     """The value of ``--color``, which counts even where other arguments are wrong."""
-    for word, following in zip(arguments, [*arguments[1:], None], strict=False):
-        if word == "--color":
-            return following
-        if word.startswith("--color="):
-            return word.partition("=")[2]
-    return None
+    import re
+
+    found = re.search(r"(?<!\S)--color[ =](\S+)", " ".join(arguments))
+    return found[1] if found else None
 
 
 def _report_bug(error: Exception) -> int:
