@@ -5,7 +5,7 @@ variables, then the vendor SDK's credentials file. Credentials are found by ``au
 """
 
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -86,8 +86,9 @@ def load_settings(
     """
     given = {key: value for key, value in options.items() if value is not None}
     home = home or find_home(environ)
-    demo = bool(given.pop("demo", False))
+    demo = given.get("demo")
     ignored = [key for key in given if demo and OPTIONS[key].names_service]
+    wanted = [option for option in OPTIONS.values() if not (demo and option.names_service)]
     named = given.pop("profile", None)
     profile = Profile(None, "default", {})
     if not demo:
@@ -95,14 +96,13 @@ def load_settings(
         limit_s = None
         if given.get("wait") or "timeout" in given:
             asked = _Sources({**given, "wait": True}, environ, profile, home)
-            limit_s = _read(asked, only=("wait", "timeout")).get("timeout_s")
+            limit_s = _read(asked, [OPTIONS["wait"], OPTIONS["timeout"]]).get("timeout_s")
         until_s = None if began_s is None or limit_s is None else began_s + limit_s
         profile = _find_profile(named, environ, home, until_s)
-    values = _read(_Sources(given, environ, profile, home), demo=demo)
+    values = _read(_Sources(given, environ, profile, home), wanted)
     _settle_output(values, given)
     return Settings(
         **values,
-        demo=demo,
         profile=profile,
         environ=environ,
         home=home,
@@ -113,18 +113,14 @@ def load_settings(
     )
 
 
-def _read(
-    sources: _Sources, *, demo: bool = False, only: Collection[str] = OPTIONS
-) -> dict[str, Any]:
-    """The fields of ``Settings`` that options have, and ``origins``."""
+def _read(sources: _Sources, options: Iterable[Option]) -> dict[str, Any]:
+    """The fields of ``Settings`` that some options have, and ``origins``."""
     values: dict[str, Any] = {"origins": {}}
-    for option in map(OPTIONS.__getitem__, only):
+    for option in options:
         key = option.key
         if option.waits_only and not values.get("wait"):
             if key in sources.given:
                 raise ConfigurationError(f"{option.name} needs --wait", hint="add --wait")
-            continue
-        if demo and option.names_service:
             continue
         # With a project ID IAM is not asked: what the file says of it may be broken.
         use_sdk_file = option.in_sdk_file and "project_id" not in values
