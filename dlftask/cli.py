@@ -232,9 +232,8 @@ def _add_command(name: str) -> None:
         "ctx": typer.Context,
         "task_ids": Annotated[list[str] | None, typer.Argument()],
     }
-    # ``watch --wait`` waits anyway.
-    others = [option for option in OPTIONS.values() if option.command not in ("", name)]
-    for option in options_of(name) + others:
+    # Each has all of them: ``watch --wait`` waits anyway.
+    for option in OPTIONS.values():
         names = filter(None, (option.short, option.name))
         kind: Any = list[str] if option.key == "report" else str if option.metavar else bool
         annotations[option.key] = Annotated[kind | None, typer.Option(*names)]
@@ -266,18 +265,16 @@ def run_command_line(arguments: list[str], *, began_s: float) -> int:
     try:
         return run(arguments, prog_name="dlftask", standalone_mode=False, obj=began_s) or 0
     except _UsageError as error:
-        # A missing value of an option is reported without a context.
-        words = ["dlftask", *(word for word in arguments[:1] if word in _COMMANDS)]
-        ctx = getattr(error, "ctx", None)
-        raise _usage_error(error, ctx.command_path if ctx else " ".join(words)) from None
+        # The error's own context is missing where an option lacks its value.
+        command = [word for word in arguments[:1] if word in _COMMANDS]
+        raise _usage_error(error, " ".join(["dlftask", *command])) from None
 
 
-def _usage_error(error: Exception, path: str) -> ConfigurationError:
-    """A usage error in our words; the value of an unknown option is never repeated."""
-    option = getattr(error, "option_name", None)
-    # Of the errors of Typer that name an option, this one alone has possibilities.
-    if option is None or not hasattr(error, "possibilities"):
-        text = " ".join(str(error.format_message()).split())  # type: ignore[attr-defined]
+def _usage_error(error: Any, path: str) -> ConfigurationError:
+    """A usage error of Typer in our words; the value of an unknown option is never repeated."""
+    # Only an unknown option has possibilities.
+    if not hasattr(error, "possibilities"):
+        text = " ".join(error.format_message().split())
         text = (text[:1].lower() + text[1:]).removesuffix(".")
         return ConfigurationError(text, hint=f"see {path} --help")
     # The dashes, which all have, would make short names look similar.
@@ -289,9 +286,9 @@ def _usage_error(error: Exception, path: str) -> ConfigurationError:
     hints |= {one: f"did you mean: dlftask --{one}?" for one in top}
     hints |= {one: f"did you mean --{one}?" for one in here}
     hints |= _INSTEAD
-    near = nearest(str(option).lstrip("-").replace("_", "-"), hints)
+    near = nearest(error.option_name.lstrip("-").replace("_", "-"), hints)
     hint = hints[near] if near else f"see {path} --help"
-    return ConfigurationError(f"no such option: {option}", hint=hint)
+    return ConfigurationError(f"no such option: {error.option_name}", hint=hint)
 
 
 def _run(ctx: typer.Context, arguments: list[str], options: dict[str, Any]) -> None:
