@@ -72,8 +72,6 @@ _SEVERAL_TASKS = (
     "With several tasks: the first of 5, 6, 7, 4, 1, 124, 3, 0 that applies to any of them."
 )
 _HELP_ROW = ("-h, --help", "Show this help.")
-_VERSION = "Show the version."
-_COMPLETION = "Print the completion script of bash, zsh or fish."
 _SHELLS = {"bash": "dlftask.bash", "zsh": "_dlftask", "fish": "dlftask.fish"}
 _INSTEAD = {
     **{name: f"use --output {name}" for name in OUTPUTS},
@@ -105,8 +103,8 @@ def _help_text(command: str, *, width: int, color: bool) -> str:
     text += f"\n{heading('Usage')} dlftask {usage}\n"
     if not command:
         rows = [
-            ("    --show-completion SHELL", _COMPLETION),
-            ("    --version", _VERSION),
+            ("    --show-completion SHELL", "Print the completion script of bash, zsh or fish."),
+            ("    --version", "Show the version."),
             _HELP_ROW,
         ]
         column = 31 if width >= 72 else 10
@@ -140,21 +138,22 @@ def _fill(text: str, width: int) -> str:
     return filled.replace("\xa0", " ") + "\n"
 
 
-def _print_help(command: str) -> None:
+def _print_help(command: str | None) -> None:
     from shutil import get_terminal_size
 
     from dlftask.streams import Streams
 
     streams = Streams()
     width = min(get_terminal_size().columns, 100) if streams.out_is_terminal else 80
-    streams.write(_help_text(command, width=width, color=streams.color))
+    own = command if command in ("get", "watch") else ""
+    streams.write(_help_text(own, width=width, color=streams.color))
 
 
 class _Command(TyperCommand):
     """Help by our own streams: what Typer prints with ends badly where nothing can be printed."""
 
     def get_help(self, ctx: Any) -> NoReturn:
-        _print_help(str(ctx.info_name) if ctx.info_name in ("get", "watch") else "")
+        _print_help(ctx.info_name)
         raise typer.Exit
 
 
@@ -215,7 +214,7 @@ def _dlftask(
     elif show_completion is not None:
         Streams().write(_completion_script(show_completion))
     elif ctx.invoked_subcommand is None:
-        _print_help("")
+        _print_help(None)
         raise typer.Exit(ExitStatus.USAGE)
     else:
         return
@@ -250,7 +249,7 @@ def _add_command(name: str) -> None:
 def _help(command: Annotated[str | None, typer.Argument()] = None) -> None:
     if command is not None:
         _check_command(command)
-    _print_help(command if command in ("get", "watch") else "")
+    _print_help(command)
 
 
 def run_command_line(arguments: list[str], *, began_s: float) -> int:
