@@ -24,10 +24,7 @@ SECRET_KEYS = ("token", "ak", "sk", "security_token")
 
 GROUPS = ("Task", "Waiting", "Output", "Service", "Credentials")
 _TASK, _WAITING, _OUTPUT, _SERVICE, _CREDENTIALS = GROUPS
-_SWITCH = {
-    **dict.fromkeys(("1", "true", "yes", "on"), True),
-    **dict.fromkeys(("0", "false", "no", "off"), False),
-}
+_ON, _OFF = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
 
 class ReportTarget(NamedTuple):
@@ -95,10 +92,10 @@ def _or_none(word: str, read: Callable[[Any], Any]) -> Callable[[object], Any]:
 
 
 def _read_switch(value: object) -> bool:
-    found = _SWITCH.get(str(value).lower())
-    if found is None:
-        raise ValueError(f"{value!r} must be one of {' '.join(_SWITCH)}")
-    return found
+    word = str(value).lower()
+    if word not in _ON + _OFF:
+        raise ValueError(f"{value!r} must be one of {' '.join(_ON + _OFF)}")
+    return word in _ON
 
 
 def _read_number(value: object) -> int:
