@@ -5,17 +5,22 @@ import stat
 from collections.abc import Mapping
 from pathlib import Path
 
+from dlftask.errors import ConfigurationError
 from dlftask.platforms import FILE_MODES_TELL, HOME, READ_FLAGS, wait_readable
 
 _CHUNK = 64 * 1024
 
 
-def expanded(text: str) -> Path:
-    """A path, with ``~`` for a user's home. Raises ``ValueError`` where that user has none."""
+def expanded(text: str, what: str | None = None) -> Path:
+    """A path, with ``~`` for a user's home; ``what`` is its name in errors.
+
+    Raises ``ConfigurationError`` where that user has none.
+    """
     try:
         return Path(text).expanduser()
     except RuntimeError:
-        raise ValueError(f"{text!r} is in the home of a user who has none") from None
+        error = ConfigurationError(f"{text!r} is in the home of a user who has none")
+        raise error.with_context(what) from None
 
 
 def find_home(environ: Mapping[str, str]) -> Path:

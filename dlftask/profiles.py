@@ -66,7 +66,7 @@ def read_table(path: Path, name: str) -> Mapping[str, object]:
 def sdk_file(environ: Mapping[str, str], home: Path) -> Path:
     """Where the vendor SDK keeps credentials."""
     named = environ.get(_SDK_FILE)
-    return expanded_path(named, _SDK_FILE) if named else home / ".huaweicloud" / "credentials"
+    return expanded(named, _SDK_FILE) if named else home / ".huaweicloud" / "credentials"
 
 
 def read_sdk_file(environ: Mapping[str, str], home: Path) -> Mapping[str, str]:
@@ -91,14 +91,6 @@ def read_sdk_file(environ: Mapping[str, str], home: Path) -> Mapping[str, str]:
     # The SDK reads the first where a program names it, the second by itself.
     found = [name for name in ("basic", "basiccredentials") if parser.has_section(name)]
     return dict(parser[found[0]]) if found else {}
-
-
-def expanded_path(text: str, what: str) -> Path:
-    """A path with ``~`` for a home. Raises ``ConfigurationError`` that names ``what``."""
-    try:
-        return expanded(text)
-    except ValueError as error:
-        raise ConfigurationError(f"{what}: {error}") from None
 
 
 def _read_text(path: Path, what: str, missing: str | None, until_s: float | None = None) -> str:

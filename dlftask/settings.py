@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dlftask.errors import ConfigurationError
-from dlftask.files import find_home, user_folder
+from dlftask.files import expanded, find_home, user_folder
 from dlftask.options import OPTIONS, Option, ReportTarget
 from dlftask.platforms import CONFIG_FOLDER
-from dlftask.profiles import Profile, expanded_path, read_profile, read_sdk_file
+from dlftask.profiles import Profile, read_profile, read_sdk_file
 
 
 # Defining a dataclass of so many fields takes a millisecond of every run, a tuple a sixth of it.
@@ -143,7 +143,7 @@ def _find_profile(
     name = environ.get("DLFTASK_PROFILE") if named is None else str(named)
     path = user_folder(CONFIG_FOLDER, environ, home) / "config.toml"
     if config:
-        path = expanded_path(config, "DLFTASK_CONFIG")
+        path = expanded(config, "DLFTASK_CONFIG")
     return read_profile(path, name or None, path_named=bool(config), until_s=until_s)
 
 
