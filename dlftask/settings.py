@@ -87,7 +87,11 @@ def load_settings(
     given = {key: value for key, value in options.items() if value is not None}
     home = home or find_home(environ)
     demo = given.get("demo")
-    ignored = [key for key in given if demo and OPTIONS[key].names_service]
+    ignored = [
+        f"{OPTIONS[key].name} is ignored: --demo has its own service"
+        for key in given
+        if demo and OPTIONS[key].names_service
+    ]
     wanted = [option for option in OPTIONS.values() if not (demo and option.names_service)]
     named = given.pop("profile", None)
     profile = Profile(None, "default", {})
@@ -101,16 +105,8 @@ def load_settings(
         profile = _find_profile(named, environ, home, until_s)
     values = _read(_Sources(given, environ, profile, home), wanted)
     _settle_output(values, given)
-    return Settings(
-        **values,
-        profile=profile,
-        environ=environ,
-        home=home,
-        warnings=(
-            *(f"{OPTIONS[key].name} is ignored: --demo has its own service" for key in ignored),
-            *profile.warnings,
-        ),
-    )
+    warnings = (*ignored, *profile.warnings)
+    return Settings(profile=profile, environ=environ, home=home, warnings=warnings, **values)
 
 
 def _read(sources: _Sources, options: Iterable[Option]) -> dict[str, Any]:
