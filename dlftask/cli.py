@@ -95,12 +95,11 @@ def _help_text(command: str, *, width: int, color: bool) -> str:
     def heading(title: str) -> str:
         return f"\x1b[1;32m{title}:\x1b[0m" if color else f"{title}:"
 
-    usage = f"{command or 'COMMAND'} [OPTIONS] TASK_ID..."
     examples = _EXAMPLES[command]
     column = max(map(len, examples)) + 4
     text = _fill(_COMMANDS.get(command, _ABOUT), width)
     text += section("Examples", examples.items(), column if column + 25 <= width else 6)
-    text += f"\n{heading('Usage')} dlftask {usage}\n"
+    text += f"\n{heading('Usage')} dlftask {command or 'COMMAND'} [OPTIONS] TASK_ID...\n"
     if not command:
         rows = [
             ("    --show-completion SHELL", "Print the completion script of bash, zsh or fish."),
