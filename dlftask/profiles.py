@@ -123,11 +123,13 @@ def _read_tables(path: Path, missing: str | None, until_s: float | None = None) 
 
     try:
         return tomllib.loads(text)
-    except (RecursionError, ValueError) as error:  # also nested too deeply, or a huge number
+    except tomllib.TOMLDecodeError as error:
         # Its message can hold a piece of the file: of it, only the place is repeated.
         place = str(error).rpartition("(")[2].rstrip(")")
         where = f" ({place})" if place.startswith(("at line", "at end")) else ""
         raise ConfigurationError(f"{path}: not valid TOML{where}") from None
+    except (RecursionError, ValueError):  # nested too deeply; a number of thousands of digits
+        raise ConfigurationError(f"{path}: not valid TOML that can be read") from None
 
 
 def _holds_secret(tables: Mapping[str, Any]) -> bool:
