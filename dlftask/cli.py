@@ -187,7 +187,19 @@ app = typer.Typer(
 )
 
 
-def _completion_script(shell: str) -> str:
+def _print_version(wanted: bool) -> None:  # noqa: FBT001 - Typer calls it so
+    if wanted:
+        from dlftask.streams import Streams
+
+        Streams().write(f"dlftask {__version__}\n")
+        raise typer.Exit
+
+
+def _print_completion(shell: str | None) -> None:
+    if shell is None:
+        return
+    from dlftask.streams import Streams
+
     try:
         name = _SHELLS[one_of(tuple(_SHELLS))(shell)]
     except ConfigurationError as error:
@@ -196,28 +208,24 @@ def _completion_script(shell: str) -> str:
     # The wheel holds the scripts; beside a checkout's package is their own folder.
     folders = (package / "completions", package.parent / "completions")
     script = next(folder / name for folder in folders if (folder / name).is_file())
-    return script.read_text(encoding="utf-8")
+    Streams().write(script.read_text(encoding="utf-8"))
+    raise typer.Exit
 
 
 @app.callback()
 def _dlftask(
     ctx: typer.Context,
     *,
-    show_completion: str | None = None,
-    version: Annotated[bool, typer.Option("--version")] = False,
+    show_completion: Annotated[  # noqa: ARG001 - its callback does it
+        str | None, typer.Option(callback=_print_completion, is_eager=True)
+    ] = None,
+    version: Annotated[  # noqa: ARG001 - its callback does it
+        bool, typer.Option("--version", callback=_print_version, is_eager=True)
+    ] = False,
 ) -> None:
-    from dlftask.streams import Streams
-
-    if version:
-        Streams().write(f"dlftask {__version__}\n")
-    elif show_completion is not None:
-        Streams().write(_completion_script(show_completion))
-    elif ctx.invoked_subcommand is None:
+    if ctx.invoked_subcommand is None:
         _print_help(None)
         raise typer.Exit(ExitStatus.USAGE)
-    else:
-        return
-    raise typer.Exit
 
 
 def _add_command(name: str) -> None:
