@@ -5,10 +5,6 @@ import signal
 import sys
 import time
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from dlftask.errors import DlftaskError
-
 
 def run() -> None:
     """Run the command line and end the process with its exit status.
@@ -27,7 +23,7 @@ def main(arguments: list[str], *, began_s: float) -> int:
     _hold_closed_streams()
     import gc
 
-    from dlftask.errors import BrokenOutput, DlftaskError, Interrupted
+    from dlftask.errors import BrokenOutput, Interrupted
     from dlftask.platforms import keep_child_statuses
     from dlftask.signals import handle_interruptions
 
@@ -40,48 +36,43 @@ def main(arguments: list[str], *, began_s: float) -> int:
             from dlftask.cli import run_command_line
 
             return run_command_line(arguments, began_s=began_s)
-        except DlftaskError as error:
-            if not isinstance(error, BrokenOutput):
-                _report(error, color=_chosen_color(arguments))
+        except BrokenOutput as error:
             return error.exit_status
-        except Exception as error:  # noqa: BLE001 - a bug: even then no traceback
-            return _report_bug(error)
+        except Exception as error:  # noqa: BLE001 - even a bug prints no traceback
+            return _report(error, color=_chosen_color(arguments))
     except Interrupted as interruption:
         return interruption.exit_status
 
 
-def _report(error: "DlftaskError", *, color: str | None = None) -> None:
+def _report(error: Exception, *, color: str | None) -> int:
+    """Report an error, or a bug of ours, and give its exit status."""
+    from dlftask.errors import DlftaskError
     from dlftask.messages import write_error
     from dlftask.streams import Streams
 
-    write_error(error, Streams(color=color))
-
-
-def _chosen_color(arguments: list[str]) -> str | None:
-    """The value of ``--color``, which counts even where other arguments are wrong."""
-    for word, following in zip(arguments, [*arguments[1:], None], strict=False):
-        if word == "--color":
-            return following
-        if word.startswith("--color="):
-            return word.partition("=")[2]
-    return None
-
-
-def _report_bug(error: Exception) -> int:
-    """Report a bug of ours. 70 is EX_SOFTWARE of sysexits: no status with another meaning."""
-    from dlftask.errors import DlftaskError
-
+    streams = Streams(color=color)
+    if isinstance(error, DlftaskError):
+        write_error(error, streams)
+        return error.exit_status
     if os.environ.get("DLFTASK_DEBUG", "0").lower() not in ("", "0", "false", "no", "off"):
         import traceback
 
         from dlftask.output.text import escape_controls
-        from dlftask.streams import Streams
 
         lines = "".join(traceback.format_exception(error)).splitlines()
-        Streams().log("\n".join(map(escape_controls, lines)))
+        streams.log("\n".join(map(escape_controls, lines)))
     hint = "this is a bug in dlftask: please report it, with the output of DLFTASK_DEBUG=1"
-    _report(DlftaskError(f"internal error: {type(error).__name__}: {error}", hint=hint))
-    return 70
+    bug = DlftaskError(f"internal error: {type(error).__name__}: {error}", hint=hint)
+    write_error(bug, streams)
+    return 70  # EX_SOFTWARE of sysexits: no status with another meaning
+
+
+def _chosen_color(arguments: list[str]) -> str | None:
+    """The value of ``--color``, which counts even where other arguments are wrong."""
+    import re
+
+    found = re.search(r"(?<!\S)--color[ =](\S+)", " ".join(arguments))
+    return found[1] if found else None
 
 
 def _hold_closed_streams() -> None:

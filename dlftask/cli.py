@@ -72,8 +72,6 @@ _SEVERAL_TASKS = (
     "With several tasks: the first of 5, 6, 7, 4, 1, 124, 3, 0 that applies to any of them."
 )
 _HELP_ROW = ("-h, --help", "Show this help.")
-_VERSION = "Show the version."
-_COMPLETION = "Print the completion script of bash, zsh or fish."
 _SHELLS = {"bash": "dlftask.bash", "zsh": "_dlftask", "fish": "dlftask.fish"}
 _INSTEAD = {
     **{name: f"use --output {name}" for name in OUTPUTS},
@@ -97,16 +95,15 @@ def _help_text(command: str, *, width: int, color: bool) -> str:
     def heading(title: str) -> str:
         return f"\x1b[1;32m{title}:\x1b[0m" if color else f"{title}:"
 
-    usage = f"{command or 'COMMAND'} [OPTIONS] TASK_ID..."
     examples = _EXAMPLES[command]
     column = max(map(len, examples)) + 4
     text = _fill(_COMMANDS.get(command, _ABOUT), width)
     text += section("Examples", examples.items(), column if column + 25 <= width else 6)
-    text += f"\n{heading('Usage')} dlftask {usage}\n"
+    text += f"\n{heading('Usage')} dlftask {command or 'COMMAND'} [OPTIONS] TASK_ID...\n"
     if not command:
         rows = [
-            ("    --show-completion SHELL", _COMPLETION),
-            ("    --version", _VERSION),
+            ("    --show-completion SHELL", "Print the completion script of bash, zsh or fish."),
+            ("    --version", "Show the version."),
             _HELP_ROW,
         ]
         column = 31 if width >= 72 else 10
@@ -140,21 +137,22 @@ def _fill(text: str, width: int) -> str:
     return filled.replace("\xa0", " ") + "\n"
 
 
-def _print_help(command: str) -> None:
+def _print_help(command: str | None) -> None:
     from shutil import get_terminal_size
 
     from dlftask.streams import Streams
 
     streams = Streams()
     width = min(get_terminal_size().columns, 100) if streams.out_is_terminal else 80
-    streams.write(_help_text(command, width=width, color=streams.color))
+    own = command if command in ("get", "watch") else ""
+    streams.write(_help_text(own, width=width, color=streams.color))
 
 
 class _Command(TyperCommand):
     """Help by our own streams: what Typer prints with ends badly where nothing can be printed."""
 
     def get_help(self, ctx: Any) -> NoReturn:
-        _print_help(str(ctx.info_name) if ctx.info_name in ("get", "watch") else "")
+        _print_help(ctx.info_name)
         raise typer.Exit
 
 
@@ -226,7 +224,7 @@ def _dlftask(
     ] = False,
 ) -> None:
     if ctx.invoked_subcommand is None:
-        _print_help("")
+        _print_help(None)
         raise typer.Exit(ExitStatus.USAGE)
 
 
@@ -240,9 +238,8 @@ def _add_command(name: str) -> None:
         "ctx": typer.Context,
         "task_ids": Annotated[list[str] | None, typer.Argument()],
     }
-    # ``watch --wait`` waits anyway.
-    others = [option for option in OPTIONS.values() if option.command not in ("", name)]
-    for option in options_of(name) + others:
+    # Each has all of them: ``watch --wait`` waits anyway.
+    for option in OPTIONS.values():
         names = filter(None, (option.short, option.name))
         kind: Any = list[str] if option.key == "report" else str if option.metavar else bool
         annotations[option.key] = Annotated[kind | None, typer.Option(*names)]
@@ -259,7 +256,7 @@ def _add_command(name: str) -> None:
 def _help(command: Annotated[str | None, typer.Argument()] = None) -> None:
     if command is not None:
         _check_command(command)
-    _print_help(command if command in ("get", "watch") else "")
+    _print_help(command)
 
 
 def run_command_line(arguments: list[str], *, began_s: float) -> int:
@@ -274,18 +271,16 @@ def run_command_line(arguments: list[str], *, began_s: float) -> int:
     try:
         return run(arguments, prog_name="dlftask", standalone_mode=False, obj=began_s) or 0
     except _UsageError as error:
-        # A missing value of an option is reported without a context.
-        words = ["dlftask", *(word for word in arguments[:1] if word in _COMMANDS)]
-        ctx = getattr(error, "ctx", None)
-        raise _usage_error(error, ctx.command_path if ctx else " ".join(words)) from None
+        # The error's own context is missing where an option lacks its value.
+        command = [word for word in arguments[:1] if word in _COMMANDS]
+        raise _usage_error(error, " ".join(["dlftask", *command])) from None
 
 
-def _usage_error(error: Exception, path: str) -> ConfigurationError:
-    """A usage error in our words; the value of an unknown option is never repeated."""
-    option = getattr(error, "option_name", None)
-    # Of the errors of Typer that name an option, this one alone has possibilities.
-    if option is None or not hasattr(error, "possibilities"):
-        text = " ".join(str(error.format_message()).split())  # type: ignore[attr-defined]
+def _usage_error(error: Any, path: str) -> ConfigurationError:
+    """A usage error of Typer in our words; the value of an unknown option is never repeated."""
+    # Only an unknown option has possibilities.
+    if not hasattr(error, "possibilities"):
+        text = " ".join(error.format_message().split())
         text = (text[:1].lower() + text[1:]).removesuffix(".")
         return ConfigurationError(text, hint=f"see {path} --help")
     # The dashes, which all have, would make short names look similar.
@@ -297,9 +292,9 @@ def _usage_error(error: Exception, path: str) -> ConfigurationError:
     hints |= {one: f"did you mean: dlftask --{one}?" for one in top}
     hints |= {one: f"did you mean --{one}?" for one in here}
     hints |= _INSTEAD
-    near = nearest(str(option).lstrip("-").replace("_", "-"), hints)
+    near = nearest(error.option_name.lstrip("-").replace("_", "-"), hints)
     hint = hints[near] if near else f"see {path} --help"
-    return ConfigurationError(f"no such option: {option}", hint=hint)
+    return ConfigurationError(f"no such option: {error.option_name}", hint=hint)
 
 
 def _run(ctx: typer.Context, arguments: list[str], options: dict[str, Any]) -> None:

@@ -19,9 +19,8 @@ def parse_duration(text: str) -> float:
     Raises ``ValueError`` for anything else, zero included.
     """
     match = re.fullmatch(_DURATION, text)
-    seconds = 0.0
-    if match:
-        seconds = sum(float(n) * _SECONDS[unit] for unit, n in match.groupdict("0").items())
+    parts = match.groupdict("0") if match else {}
+    seconds = sum(float(n) * _SECONDS[unit] for unit, n in parts.items())
     if not seconds > 0:
         raise ValueError(f"{text!r} is not a positive duration, such as 90, 500ms, 1m30s or 2h")
     return min(seconds, LONGEST_S)

@@ -5,51 +5,38 @@ import stat
 from collections.abc import Mapping
 from pathlib import Path
 
-from dlftask.platforms import (
-    CONFIG_FOLDER,
-    FILE_MODES_TELL,
-    HOME,
-    READ_FLAGS,
-    STATE_FOLDER,
-    wait_readable,
-)
+from dlftask.errors import ConfigurationError
+from dlftask.platforms import FILE_MODES_TELL, HOME, READ_FLAGS, wait_readable
 
 _CHUNK = 64 * 1024
 
 
-def expanded(text: str) -> Path:
-    """A path, with ``~`` for a user's home. Raises ``ValueError`` where that user has none."""
+def expanded(text: str, what: str | None = None) -> Path:
+    """A path, with ``~`` for a user's home; ``what`` is its name in errors.
+
+    Raises ``ConfigurationError`` where that user has none.
+    """
     try:
         return Path(text).expanduser()
     except RuntimeError:
-        raise ValueError(f"{text!r} is in the home of a user who has none") from None
+        error = ConfigurationError(f"{text!r} is in the home of a user who has none")
+        raise error.with_context(what) from None
 
 
 def find_home(environ: Mapping[str, str]) -> Path:
     """The user's home folder; where there is none, a path below which nothing can be."""
-    named = environ.get(HOME)
-    if named:
-        return Path(named)
     try:
-        return Path.home()
+        return Path(environ.get(HOME) or Path.home())
     except RuntimeError:
         return Path(os.devnull)
 
 
-def config_folder(environ: Mapping[str, str], home: Path) -> Path:
-    """The folder of the user's configuration files."""
-    return _user_folder(environ, home, *CONFIG_FOLDER)
-
-
-def state_folder(environ: Mapping[str, str], home: Path) -> Path:
-    """The folder of what programs remember for the user."""
-    return _user_folder(environ, home, *STATE_FOLDER)
-
-
-def _user_folder(environ: Mapping[str, str], home: Path, variable: str, default: str) -> Path:
+def user_folder(place: tuple[str, str], environ: Mapping[str, str], home: Path) -> Path:
+    """Our folder in a place of ``platforms``: ``CONFIG_FOLDER`` or ``STATE_FOLDER``."""
+    variable, default = place
     # By the XDG base directory rules a relative path does not count.
     path = Path(environ.get(variable, ""))
-    return path if path.is_absolute() else home / default
+    return (path if path.is_absolute() else home / default) / "dlftask"
 
 
 def others_can_read(path: Path) -> str | None:
@@ -103,14 +90,3 @@ def is_regular(path: Path) -> bool:
         return stat.S_ISREG(path.stat().st_mode)
     except (OSError, ValueError):
         return True
-
-
-def can_exist(path: Path) -> bool:
-    """Whether there can be a file: not so in a folder that this user cannot enter."""
-    try:
-        path.lstat()
-    except PermissionError:
-        return False
-    except (OSError, ValueError):
-        return True
-    return True

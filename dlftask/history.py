@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from dlftask.files import is_regular, state_folder
+from dlftask.files import is_regular, user_folder
+from dlftask.platforms import STATE_FOLDER
 
 KEPT = 100
 _MOST_BYTES = 64 * 1024
@@ -21,7 +22,7 @@ def remember(task_ids: Sequence[str], *, environ: Mapping[str, str], home: Path)
     """
     if environ.get("DLFTASK_NO_HISTORY"):
         return
-    recent = state_folder(environ, home) / "dlftask" / "recent"
+    recent = user_folder(STATE_FOLDER, environ, home) / "recent"
     newest = list(reversed(task_ids[-KEPT:]))
     with suppress(OSError, ValueError):
         _write(recent, list(dict.fromkeys([*newest, *_read(recent)]))[:KEPT])

@@ -6,10 +6,10 @@ completion scripts are checked against all follow from it.
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dlftask.api.endpoints import REGIONS
 from dlftask.durations import check_seconds, parse_duration
 from dlftask.errors import ConfigurationError
 from dlftask.files import expanded
@@ -24,11 +24,7 @@ SECRET_KEYS = ("token", "ak", "sk", "security_token")
 
 GROUPS = ("Task", "Waiting", "Output", "Service", "Credentials")
 _TASK, _WAITING, _OUTPUT, _SERVICE, _CREDENTIALS = GROUPS
-_SWITCH = {
-    **dict.fromkeys(("1", "true", "yes", "on"), True),
-    **dict.fromkeys(("0", "false", "no", "off"), False),
-}
-_DURATION_TYPES = (str, int, float)
+_ON, _OFF = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
 
 class ReportTarget(NamedTuple):
@@ -96,10 +92,10 @@ def _or_none(word: str, read: Callable[[Any], Any]) -> Callable[[object], Any]:
 
 
 def _read_switch(value: object) -> bool:
-    found = _SWITCH.get(str(value).lower())
-    if found is None:
-        raise ValueError(f"{value!r} must be one of {' '.join(_SWITCH)}")
-    return found
+    word = str(value).lower()
+    if word not in _ON + _OFF:
+        raise ValueError(f"{value!r} must be one of {' '.join(_ON + _OFF)}")
+    return word in _ON
 
 
 def _read_number(value: object) -> int:
@@ -132,9 +128,9 @@ class Option(NamedTuple):
     key: str
     group: str
     help: str
-    read: Callable[[Any], Any] = _read_switch
     metavar: str = ""
     """Empty for a switch."""
+    read: Callable[[Any], Any] = str
     short: str = ""
     variable: str = ""
     more_variables: str = ""
@@ -146,10 +142,8 @@ class Option(NamedTuple):
     """As the help shows it."""
     field: str = ""
     """Its name in ``Settings``, where that is not ``key``."""
-    types: tuple[type, ...] = (bool,)
+    types: tuple[type, ...] = (str,)
     """The TOML types that it may have in a profile; empty where it is no key there."""
-    words: tuple[str, ...] = ()
-    """Values that completion offers."""
     waits_only: bool = False
     names_service: bool = False
     read_elsewhere: bool = False
@@ -171,95 +165,87 @@ class Option(NamedTuple):
         return f"{self.help}{env}{default}"
 
 
+_switch = partial(Option, read=_read_switch, types=(bool,))
+_duration = partial(Option, metavar="DURATION", read=_read_duration, types=(str, int, float))
+
 # ``wait`` is first: it decides whether some of the others count.
 # A paragraph per option is easier to read than a line per argument.
 # fmt: off
 _TABLE = (
-    Option("wait", _WAITING, "Wait for every task to end.", short="-w", command="get"),
-    Option("project_id", _TASK, "Project of the task.", _read_identifier, "ID", short="-p",
+    _switch("wait", _WAITING, "Wait for every task to end.", short="-w", command="get"),
+    Option("project_id", _TASK, "Project of the task.", "ID", _read_identifier, short="-p",
            variable="DLFTASK_PROJECT_ID", cloud=("HUAWEICLOUD_SDK_PROJECT_ID", "HW_PROJECT_ID"),
-           in_sdk_file=True, default="looked up by region", types=(str,), names_service=True),
-    Option("workspace", _TASK, "Workspace of the task.", _read_header, "ID",
-           variable="DLFTASK_WORKSPACE", default="none", types=(str,), names_service=True),
-    Option("demo", _TASK,
-           "Use an embedded simulator: no account, no network. Without a TASK_ID it starts an "
-           "import and waits for it.",
-           types=()),
-    Option("timeout", _WAITING, "Time limit for the wait, such as 90s, 30m or 1h30m.",
-           _or_none("none", _read_duration), "DURATION", variable="DLFTASK_TIMEOUT", default="none",
-           field="timeout_s", types=_DURATION_TYPES, words=("none", "10m", "30m", "1h", "2h"),
-           waits_only=True),
-    Option("interval", _WAITING, "Pause between two polls of a task; auto: 1s, growing to 15s.",
-           _or_none("auto", _read_duration), "DURATION", variable="DLFTASK_INTERVAL",
-           default="auto", field="interval_s", types=_DURATION_TYPES,
-           words=("auto", "5s", "30s", "1m"), waits_only=True),
-    Option("max_outage", _WAITING, "How long a wait tolerates an outage.", _read_duration,
-           "DURATION", variable="DLFTASK_MAX_OUTAGE", default="5m", field="max_outage_s",
-           types=_DURATION_TYPES, words=("1m", "5m", "30m", "1h"), waits_only=True),
-    Option("fail_fast", _WAITING, "End the wait at the first FAILED task or subtask.",
-           variable="DLFTASK_FAIL_FAST", waits_only=True),
-    Option("strict", _WAITING, "Count WARNING as FAILED.", variable="DLFTASK_STRICT"),
-    Option("output", _OUTPUT, f"Format of the result: {', '.join(OUTPUTS)}.", one_of(OUTPUTS),
-           "FORMAT", short="-o", variable="DLFTASK_OUTPUT", default="tree", types=(str,),
-           words=OUTPUTS),
+           in_sdk_file=True, default="looked up by region", names_service=True),
+    Option("workspace", _TASK, "Workspace of the task.", "ID", _read_header,
+           variable="DLFTASK_WORKSPACE", default="none", names_service=True),
+    _switch("demo", _TASK,
+            "Use an embedded simulator: no account, no network. Without a TASK_ID it starts an "
+            "import and waits for it.",
+            types=()),
+    _duration("timeout", _WAITING, "Time limit for the wait, such as 90s, 30m or 1h30m.",
+              read=_or_none("none", _read_duration), variable="DLFTASK_TIMEOUT", default="none",
+              field="timeout_s", waits_only=True),
+    _duration("interval", _WAITING, "Pause between two polls of a task; auto: 1s, growing to 15s.",
+              read=_or_none("auto", _read_duration), variable="DLFTASK_INTERVAL", default="auto",
+              field="interval_s", waits_only=True),
+    _duration("max_outage", _WAITING, "How long a wait tolerates an outage.",
+              variable="DLFTASK_MAX_OUTAGE", default="5m", field="max_outage_s", waits_only=True),
+    _switch("fail_fast", _WAITING, "End the wait at the first FAILED task or subtask.",
+            variable="DLFTASK_FAIL_FAST", waits_only=True),
+    _switch("strict", _WAITING, "Count WARNING as FAILED.", variable="DLFTASK_STRICT"),
+    Option("output", _OUTPUT, f"Format of the result: {', '.join(OUTPUTS)}.", "FORMAT",
+           one_of(OUTPUTS), short="-o", variable="DLFTASK_OUTPUT", default="tree"),
     Option("report", _OUTPUT, "Write the result to a file as well, in any format; can be repeated.",
-           _read_reports, "FORMAT:PATH", field="reports", types=(), words=OUTPUTS),
+           "FORMAT:PATH", _read_reports, field="reports", types=()),
     Option("progress", _OUTPUT,
-           "auto; plain: one line per change; none: nothing before the result.", one_of(PROGRESS),
-           "HOW", variable="DLFTASK_PROGRESS", more_variables="ACCESSIBLE", default="auto",
-           types=(str,), words=PROGRESS),
-    Option("query", _OUTPUT, "Select from the JSON; implies -o json.", str, "JMESPATH",
-           types=(str,)),
-    Option("compact", _OUTPUT, "Hide SUCCESSFUL subtasks and show their count.",
-           variable="DLFTASK_COMPACT"),
-    Option("quiet", _OUTPUT, "Print nothing but errors.", short="-q"),
-    Option("color", _OUTPUT, f"When to use colors: {', '.join(COLORS)}.", one_of(COLORS), "WHEN",
-           more_variables="NO_COLOR, FORCE_COLOR", default="auto", types=(str,), words=COLORS),
-    Option("utc", _OUTPUT, "Show times in UTC.", variable="DLFTASK_UTC"),
-    Option("debug", _OUTPUT, "Trace requests on standard error, secrets masked.",
-           variable="DLFTASK_DEBUG"),
-    Option("region", _SERVICE, "Region, which selects the endpoint.", str, "NAME",
-           short="-r", variable="DLFTASK_REGION", cloud=("HW_REGION_NAME",), types=(str,),
-           words=REGIONS, names_service=True),
-    Option("endpoint", _SERVICE, "URL of the service.", str, "URL",
-           variable="DLFTASK_ENDPOINT", default="from the region", types=(str,),
-           names_service=True),
-    Option("iam_endpoint", _SERVICE, "URL of IAM, which looks up project IDs.", str, "URL",
+           "auto; plain: one line per change; none: nothing before the result.", "HOW",
+           one_of(PROGRESS), variable="DLFTASK_PROGRESS", more_variables="ACCESSIBLE",
+           default="auto"),
+    Option("query", _OUTPUT, "Select from the JSON; implies -o json.", "JMESPATH"),
+    _switch("compact", _OUTPUT, "Hide SUCCESSFUL subtasks and show their count.",
+            variable="DLFTASK_COMPACT"),
+    _switch("quiet", _OUTPUT, "Print nothing but errors.", short="-q"),
+    Option("color", _OUTPUT, f"When to use colors: {', '.join(COLORS)}.", "WHEN", one_of(COLORS),
+           more_variables="NO_COLOR, FORCE_COLOR", default="auto"),
+    _switch("utc", _OUTPUT, "Show times in UTC.", variable="DLFTASK_UTC"),
+    _switch("debug", _OUTPUT, "Trace requests on standard error, secrets masked.",
+            variable="DLFTASK_DEBUG"),
+    Option("region", _SERVICE, "Region, which selects the endpoint.", "NAME", short="-r",
+           variable="DLFTASK_REGION", cloud=("HW_REGION_NAME",), names_service=True),
+    Option("endpoint", _SERVICE, "URL of the service.", "URL", variable="DLFTASK_ENDPOINT",
+           default="from the region", names_service=True),
+    Option("iam_endpoint", _SERVICE, "URL of IAM, which looks up project IDs.", "URL",
            variable="DLFTASK_IAM_ENDPOINT", cloud=("HUAWEICLOUD_SDK_IAM_ENDPOINT",),
-           in_sdk_file=True, default="from the region", types=(str,), names_service=True),
-    Option("connect_timeout", _SERVICE, "Time limit for connecting.", _read_duration, "DURATION",
-           variable="DLFTASK_CONNECT_TIMEOUT", default="5s", field="connect_timeout_s",
-           types=_DURATION_TYPES, words=("5s", "10s", "30s")),
-    Option("read_timeout", _SERVICE, "Time limit for a complete response.", _read_duration,
-           "DURATION", variable="DLFTASK_READ_TIMEOUT", default="10s", field="read_timeout_s",
-           types=_DURATION_TYPES, words=("10s", "30s", "1m")),
-    Option("concurrency", _SERVICE, "Maximum number of simultaneous requests.", _read_number, "N",
+           in_sdk_file=True, default="from the region", names_service=True),
+    _duration("connect_timeout", _SERVICE, "Time limit for connecting.",
+              variable="DLFTASK_CONNECT_TIMEOUT", default="5s", field="connect_timeout_s"),
+    _duration("read_timeout", _SERVICE, "Time limit for a complete response.",
+              variable="DLFTASK_READ_TIMEOUT", default="10s", field="read_timeout_s"),
+    Option("concurrency", _SERVICE, "Maximum number of simultaneous requests.", "N", _read_number,
            variable="DLFTASK_CONCURRENCY", default="8", types=(int,)),
-    Option("rate", _SERVICE, "Maximum number of requests per second, or none.",
-           _or_none("none", _read_number), "N", variable="DLFTASK_RATE", default="20",
-           types=(int, str), words=("none",)),
-    Option("ca_bundle", _SERVICE, "File of CA certificates.", expanded, "PATH",
+    Option("rate", _SERVICE, "Maximum number of requests per second, or none.", "N",
+           _or_none("none", _read_number), variable="DLFTASK_RATE", default="20",
+           types=(int, str)),
+    Option("ca_bundle", _SERVICE, "File of CA certificates.", "PATH", expanded,
            variable="DLFTASK_CA_BUNDLE", more_variables="REQUESTS_CA_BUNDLE",
-           cloud=("REQUESTS_CA_BUNDLE",), default="the system's or certifi's", types=(str,),
-           names_service=True),
-    Option("insecure", _SERVICE, "Accept any certificate, and plain http beyond loopback."),
-    Option("profile", _CREDENTIALS, "Table of dlftask/config.toml.", str, "NAME",
+           cloud=("REQUESTS_CA_BUNDLE",), default="the system's or certifi's", names_service=True),
+    _switch("insecure", _SERVICE, "Accept any certificate, and plain http beyond loopback."),
+    Option("profile", _CREDENTIALS, "Table of dlftask/config.toml.", "NAME",
            variable="DLFTASK_PROFILE", default="default", types=(), names_service=True,
            read_elsewhere=True),
-    Option("auth", _CREDENTIALS, f"Kind of credentials: {', '.join(AUTH_METHODS)}.",
-           one_of(AUTH_METHODS), "METHOD", variable="DLFTASK_AUTH", default="auto", types=(str,),
-           words=AUTH_METHODS, names_service=True),
+    Option("auth", _CREDENTIALS, f"Kind of credentials: {', '.join(AUTH_METHODS)}.", "METHOD",
+           one_of(AUTH_METHODS), variable="DLFTASK_AUTH", default="auto", names_service=True),
     Option("token_file", _CREDENTIALS,
            "File that holds an IAM token, read again when the token is refused. DLFTASK_TOKEN can "
            "hold the token itself.",
-           expanded, "PATH", variable="DLFTASK_TOKEN_FILE", types=(str,), names_service=True,
+           "PATH", expanded, variable="DLFTASK_TOKEN_FILE", names_service=True,
            read_elsewhere=True),
 )
 # fmt: on
 OPTIONS: Mapping[str, Option] = {option.key: option for option in _TABLE}
 
 PROFILE_KEYS: Mapping[str, tuple[type, ...]] = {
-    **{option.key: option.types for option in _TABLE if option.types},
+    **{key: option.types for key, option in OPTIONS.items() if option.types},
     **dict.fromkeys(SECRET_KEYS, (str,)),
     "token_command": (list,),
 }
@@ -267,6 +253,5 @@ PROFILE_KEYS: Mapping[str, tuple[type, ...]] = {
 
 
 def options_of(command: str) -> list[Option]:
-    """The options that a command shows, in the order of its help."""
-    shown = [option for option in _TABLE if option.command in ("", command)]
-    return sorted(shown, key=lambda option: GROUPS.index(option.group))
+    """The options that a command shows."""
+    return [option for option in OPTIONS.values() if option.command in ("", command)]

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from os.path import lexists
 from pathlib import Path
 from typing import Any
 
 from dlftask.errors import ConfigurationError, WaitTimeout
-from dlftask.files import can_exist, expanded, is_regular, others_can_read, read_file
+from dlftask.files import expanded, is_regular, others_can_read, read_file
 from dlftask.options import PROFILE_KEYS, SECRET_KEYS, nearest
 
 _LARGEST_FILE = 1024 * 1024
@@ -65,7 +66,7 @@ def read_table(path: Path, name: str) -> Mapping[str, object]:
 def sdk_file(environ: Mapping[str, str], home: Path) -> Path:
     """Where the vendor SDK keeps credentials."""
     named = environ.get(_SDK_FILE)
-    return expanded_path(named, _SDK_FILE) if named else home / ".huaweicloud" / "credentials"
+    return expanded(named, _SDK_FILE) if named else home / ".huaweicloud" / "credentials"
 
 
 def read_sdk_file(environ: Mapping[str, str], home: Path) -> Mapping[str, str]:
@@ -92,14 +93,6 @@ def read_sdk_file(environ: Mapping[str, str], home: Path) -> Mapping[str, str]:
     return dict(parser[found[0]]) if found else {}
 
 
-def expanded_path(text: str, what: str) -> Path:
-    """A path with ``~`` for a home. Raises ``ConfigurationError`` that names ``what``."""
-    try:
-        return expanded(text)
-    except ValueError as error:
-        raise ConfigurationError(f"{what}: {error}") from None
-
-
 def _read_text(path: Path, what: str, missing: str | None, until_s: float | None = None) -> str:
     """Read a text file of the user's; ``what`` is its name in errors.
 
@@ -115,7 +108,8 @@ def _read_text(path: Path, what: str, missing: str | None, until_s: float | None
         reason = "not a text in UTF-8"
     except (OSError, ValueError) as error:
         absent = isinstance(error, FileNotFoundError | NotADirectoryError)
-        if missing is None and (absent or not can_exist(path)):
+        # In a folder that cannot be entered there is no file either.
+        if missing is None and (absent or not lexists(path)):
             return ""
         reason = missing if missing and absent else getattr(error, "strerror", None) or str(error)
     raise ConfigurationError(f"{what}: {reason}")

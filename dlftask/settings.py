@@ -5,14 +5,15 @@ variables, then the vendor SDK's credentials file. Credentials are found by ``au
 """
 
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from dlftask.errors import ConfigurationError
-from dlftask.files import config_folder, find_home
+from dlftask.files import expanded, find_home, user_folder
 from dlftask.options import OPTIONS, Option, ReportTarget
-from dlftask.profiles import Profile, expanded_path, read_profile, read_sdk_file
+from dlftask.platforms import CONFIG_FOLDER
+from dlftask.profiles import Profile, read_profile, read_sdk_file
 
 
 # Defining a dataclass of so many fields takes a millisecond of every run, a tuple a sixth of it.
@@ -85,8 +86,13 @@ def load_settings(
     """
     given = {key: value for key, value in options.items() if value is not None}
     home = home or find_home(environ)
-    demo = bool(given.pop("demo", False))
-    ignored = [key for key in given if demo and OPTIONS[key].names_service]
+    demo = given.get("demo")
+    ignored = [
+        f"{OPTIONS[key].name} is ignored: --demo has its own service"
+        for key in given
+        if demo and OPTIONS[key].names_service
+    ]
+    wanted = [option for option in OPTIONS.values() if not (demo and option.names_service)]
     named = given.pop("profile", None)
     profile = Profile(None, "default", {})
     if not demo:
@@ -94,36 +100,23 @@ def load_settings(
         limit_s = None
         if given.get("wait") or "timeout" in given:
             asked = _Sources({**given, "wait": True}, environ, profile, home)
-            limit_s = _read(asked, only=("wait", "timeout")).get("timeout_s")
+            limit_s = _read(asked, [OPTIONS["wait"], OPTIONS["timeout"]]).get("timeout_s")
         until_s = None if began_s is None or limit_s is None else began_s + limit_s
         profile = _find_profile(named, environ, home, until_s)
-    values = _read(_Sources(given, environ, profile, home), demo=demo)
+    values = _read(_Sources(given, environ, profile, home), wanted)
     _settle_output(values, given)
-    return Settings(
-        **values,
-        demo=demo,
-        profile=profile,
-        environ=environ,
-        home=home,
-        warnings=(
-            *(f"{OPTIONS[key].name} is ignored: --demo has its own service" for key in ignored),
-            *profile.warnings,
-        ),
-    )
+    warnings = (*ignored, *profile.warnings)
+    return Settings(profile=profile, environ=environ, home=home, warnings=warnings, **values)
 
 
-def _read(
-    sources: _Sources, *, demo: bool = False, only: Collection[str] = OPTIONS
-) -> dict[str, Any]:
-    """The fields of ``Settings`` that options have, and ``origins``."""
+def _read(sources: _Sources, options: Iterable[Option]) -> dict[str, Any]:
+    """The fields of ``Settings`` that some options have, and ``origins``."""
     values: dict[str, Any] = {"origins": {}}
-    for option in map(OPTIONS.__getitem__, only):
+    for option in options:
         key = option.key
         if option.waits_only and not values.get("wait"):
             if key in sources.given:
                 raise ConfigurationError(f"{option.name} needs --wait", hint="add --wait")
-            continue
-        if demo and option.names_service:
             continue
         # With a project ID IAM is not asked: what the file says of it may be broken.
         use_sdk_file = option.in_sdk_file and "project_id" not in values
@@ -144,9 +137,9 @@ def _find_profile(
 ) -> Profile:
     config = environ.get("DLFTASK_CONFIG")
     name = environ.get("DLFTASK_PROFILE") if named is None else str(named)
-    path = config_folder(environ, home) / "dlftask" / "config.toml"
+    path = user_folder(CONFIG_FOLDER, environ, home) / "config.toml"
     if config:
-        path = expanded_path(config, "DLFTASK_CONFIG")
+        path = expanded(config, "DLFTASK_CONFIG")
     return read_profile(path, name or None, path_named=bool(config), until_s=until_s)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dlftask.files import can_exist, is_regular, read_file
+from dlftask.files import is_regular, read_file
 
 
 def test_a_file_of_exactly_the_limit_is_read_and_a_larger_one_is_not(tmp_path: Path) -> None:
@@ -72,5 +72,3 @@ def test_a_pipe_is_not_regular_and_what_is_not_there_can_be_later(tmp_path: Path
     assert not is_regular(Path("/dev/null"))
     assert is_regular(tmp_path / "file")
     assert is_regular(tmp_path / "missing")
-    assert can_exist(tmp_path / "file")
-    assert can_exist(tmp_path / "missing")

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING
 from dlftask.api.responses import Send
 from dlftask.auth.tokens import AccessKey, checked, read_token_file
 from dlftask.errors import AuthenticationError, ConfigurationError, DlftaskError
-from dlftask.files import is_regular, others_can_read
+from dlftask.files import expanded, is_regular, others_can_read
 from dlftask.options import PROFILE_KEYS
-from dlftask.profiles import expanded_path, read_sdk_file, read_table, sdk_file
+from dlftask.profiles import read_sdk_file, read_table, sdk_file
 
 if TYPE_CHECKING:
     from requests.auth import AuthBase
@@ -251,7 +251,7 @@ def _source(place: _Place, method: str) -> Source | None:
         if token := place.text("token"):
             return Source(place.name or place.names["token"], "token", token, place.file, again)
         if place.values.get("token_file"):
-            path = expanded_path(str(place.values["token_file"]), place.names["token_file"])
+            path = expanded(str(place.values["token_file"]), place.names["token_file"])
             name = f"token file {path}"
             if is_regular(path):
                 return Source(name, "token", read_token_file(path), path, reload)
