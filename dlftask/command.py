@@ -22,6 +22,7 @@ from dlftask.history import remember
 from dlftask.messages import write_error, write_errors, write_warning
 from dlftask.options import OPTIONS
 from dlftask.output.formats import FORMATS, RenderOptions, render, tree_fits
+from dlftask.output.log import ChangeLog, JsonLog, Silent, TaskLog
 from dlftask.output.subtasks import known_state
 from dlftask.output.text import escape_controls, one_line, paint, style
 from dlftask.output.view import View, WaitState
@@ -153,30 +154,7 @@ class _Run:
             color=streams.color,
             width=streams.size()[0] if streams.out_is_terminal else None,
         )
-        self._shows = self._shown_while_waiting()
         self._tall = False
-
-    def _shown_while_waiting(self) -> str:
-        """What shows the wait: the one place that decides.
-
-        On standard output ``tree`` in place, or lines: ``changes`` or ``jsonl``; on standard error
-        ``line`` in place, or ``lines``; or ``nothing``.
-        """
-        settings, streams = self._settings, self._streams
-        output = settings.output if self._command.watches else None
-        # A trace between the frames would tear them apart.
-        in_place = settings.progress == "auto" and not settings.debug
-        if settings.quiet or not settings.wait:
-            return "nothing"
-        if output == "jsonl":
-            return "jsonl"
-        if output == "tree" and in_place and streams.can_redraw:
-            return "tree"
-        if settings.progress == "none":
-            return "nothing"
-        if output == "tree":
-            return "changes"
-        return "line" if in_place and streams.err_can_redraw else "lines"
 
     @property
     def _snapshots(self) -> list[Snapshot]:
@@ -225,7 +203,8 @@ class _Run:
             fail_fast=settings.fail_fast,
             strict=settings.strict,
         )
-        with self._view(policy.until_s) as view:
+        with ExitStack() as stack:
+            view = self._view(policy.until_s, stack)
             changes = self._client.follow(
                 self._command.task_ids, policy, note=view.note, tick_s=view.tick_s
             )
@@ -234,68 +213,65 @@ class _Run:
                 if self._command.watches:
                     self._streams.check_reader()
                 state.update(changed)
-                if changed:
-                    view.show(changed)
+                view.show(changed)
                 view.tick()
             # Before the drawing is wiped: a large tree takes its time.
-            result = self._result()
+            result = self._result(view)
             view.close(keep=not result)
         cancel_end()  # the printing of a result is never cut short
         for piece in result:
             self._streams.write(piece, utf8=FORMATS[settings.output].utf8)
 
-    @contextmanager
-    def _view(self, until_s: float) -> Iterator[View]:
-        """What shows the wait; closed with its last frame where no result follows."""
-        if self._shows not in ("tree", "line"):
-            yield self._lines_view(until_s)
-            return
-        view = self._in_place_view()
-        descriptor = 1 if self._shows == "tree" else 2
-        try:
-            with terminal_restored(view.restore, view.forget, descriptor=descriptor):
-                yield view
-        finally:
-            view.close(keep=True)
+    def _view(self, until_s: float, stack: ExitStack) -> View:
+        """What shows the wait: the one place that decides.
 
-    def _in_place_view(self) -> "InPlaceView":
+        A line of the result that nobody takes by ``until_s`` (monotonic) is dropped.
+        """
+        settings, streams, state = self._settings, self._streams, self._state
+        output = settings.output if self._command.watches else None
+        # A trace between the frames would tear them apart.
+        in_place = settings.progress == "auto" and not settings.debug
+        if settings.quiet or not settings.wait:
+            return Silent(streams, notes=not settings.quiet)
+        if output == "jsonl":
+            write = partial(streams.write, utf8=True, until_s=until_s)
+            heartbeat = settings.progress != "none"
+            return JsonLog(state, streams, write, self._options, heartbeat=heartbeat)
+        if output == "tree" and in_place and streams.can_redraw:
+            from dlftask.output.live import LiveView
+
+            return self._drawn(partial(LiveView, compact=settings.compact), 1, stack)
+        if settings.progress == "none":
+            return Silent(streams, notes=True)
+        if output == "tree":
+            return ChangeLog(state, streams, partial(streams.write, until_s=until_s), self._options)
+        if in_place and streams.err_can_redraw:
+            from dlftask.output.progress import ProgressLine
+
+            return self._drawn(ProgressLine, 2, stack)
+        return TaskLog(state, streams, streams.log_raw, self._options)
+
+    def _drawn(
+        self, view_type: "Callable[..., InPlaceView]", descriptor: int, stack: ExitStack
+    ) -> View:
+        """A view in place, which leaves its last frame where it was not closed before."""
         from dlftask.output.terminal_progress import TerminalProgress, shows_progress
 
         state, streams = self._state, self._streams
-        write = streams.write if self._shows == "tree" else streams.log_raw
+        write = streams.write if descriptor == 1 else streams.log_raw
         tab = TerminalProgress(state, write) if shows_progress(os.environ) else None
-        if self._shows == "tree":
-            from dlftask.output.live import LiveView
+        view = view_type(state, streams, tab=tab, may_draw=in_foreground)
+        stack.callback(view.close, keep=True)
+        stack.enter_context(terminal_restored(view.restore, view.forget, descriptor=descriptor))
+        return view
 
-            compact = self._settings.compact
-            return LiveView(state, streams, compact=compact, tab=tab, may_draw=in_foreground)
-        from dlftask.output.progress import ProgressLine
-
-        return ProgressLine(state, streams, tab=tab, may_draw=in_foreground)
-
-    def _lines_view(self, until_s: float) -> View:
-        from dlftask.output import log
-
-        settings, streams, state = self._settings, self._streams, self._state
-        write: Callable[[str], object]
-        if self._shows == "nothing":
-            return log.Silent(streams, notes=not settings.quiet)
-        if self._shows == "jsonl":
-            write = partial(streams.write, utf8=True, until_s=until_s)
-            heartbeat = settings.progress != "none"
-            return log.JsonLog(state, streams, write, self._options, heartbeat=heartbeat)
-        if self._shows == "changes":
-            write = partial(streams.write, until_s=until_s)
-            return log.ChangeLog(state, streams, write, self._options)
-        return log.TaskLog(state, streams, streams.log_raw, self._options)
-
-    def _result(self) -> list[str]:
+    def _result(self, view: View) -> list[str]:
         """The text of the result, in pieces; of ``watch`` only what was not printed as it came."""
         settings, streams = self._settings, self._streams
         snapshots = self._snapshots
-        if settings.quiet or self._shows == "jsonl":
+        if settings.quiet or isinstance(view, JsonLog):
             return []
-        if self._shows == "changes" and not (settings.debug and streams.can_redraw):
+        if isinstance(view, ChangeLog) and not (settings.debug and streams.can_redraw):
             return []
         options = self._options._replace(now_ms=time.time_ns() // 1_000_000)
         if settings.output == "tree" and streams.out_is_terminal and not settings.compact:
