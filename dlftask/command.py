@@ -5,7 +5,6 @@ import shlex
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -287,15 +286,13 @@ class _Run:
             return False
         from dlftask.output.reports import write_reports
 
-        snapshots = self._snapshots
-        if end is not None:
-            # A task that was never seen has an error.
-            error = NoResponse(end) if isinstance(end, Interrupted) else end
-            snapshots = [
-                snapshot if snapshot.task or snapshot.error else replace(snapshot, error=error)
-                for snapshot in snapshots
-            ]
-        errors = write_reports(self._settings.reports, snapshots, self._options)
+        if not isinstance(end, Interrupted):
+            unseen = end
+        else:
+            unseen = DlftaskError("no response before the run was interrupted")
+            unseen.exit_status = end.exit_status
+        reports, snapshots = self._settings.reports, self._snapshots
+        errors = write_reports(reports, snapshots, self._options, unseen=unseen)
         for error in errors:
             write_error(error, self._streams)
         return bool(errors)
@@ -361,14 +358,6 @@ def _words(name: str, value: object) -> list[str]:
         return [name]
     values = value if isinstance(value, list) else [value]
     return [word for one in values for word in (name, str(one))]
-
-
-class NoResponse(DlftaskError):
-    """In a report: a signal ended the run before the task was seen."""
-
-    def __init__(self, end: Interrupted) -> None:
-        super().__init__("no response before the run was interrupted")
-        self.exit_status = end.exit_status
 
 
 def _is_unfinished(snapshot: Snapshot, end: DlftaskError | Interrupted | None) -> bool:
