@@ -362,14 +362,8 @@ def _words(name: str, value: object) -> list[str]:
 
 def _is_unfinished(snapshot: Snapshot, end: DlftaskError | Interrupted | None) -> bool:
     """Whether a wait ended before its task did, though it may still go on."""
-    if end is not None:
-        # After an error, the wait may never have begun.
-        has_begun = snapshot.task is not None or isinstance(end, Interrupted)
-        return has_begun and not snapshot.settled
-    if isinstance(snapshot.error, WaitTimeout):
-        return True
-    if snapshot.task is None:
-        return False
-    if snapshot.failed_fast:
-        return snapshot.task.running
-    return snapshot.error is not None and not isinstance(snapshot.error, TaskNotFound)
+    if snapshot.task is not None:
+        return snapshot.task.running and not isinstance(snapshot.error, TaskNotFound)
+    # After an error of the run, the wait may never have begun.
+    interrupted = isinstance(end, Interrupted) and not snapshot.settled
+    return interrupted or isinstance(snapshot.error, WaitTimeout)
