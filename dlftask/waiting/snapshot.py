@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from dlftask.errors import DlftaskError, ExitStatus, WaitTimeout
-from dlftask.task import KNOWN_STATUSES, Task, is_failed
+from dlftask.task import KNOWN_STATUSES, Subtask, Task, is_failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +41,10 @@ class Snapshot:
         failed = is_failed(self.task.status, strict=strict)
         return ExitStatus.FAILED if failed else ExitStatus.SUCCESS
 
-
-def holds_failure(task: Task, *, strict: bool) -> bool:
-    """Whether the task or one of its subtasks failed; with ``strict`` WARNING counts as that."""
-    return any(
-        is_failed(status, strict=strict)
-        for status in (task.status, *(subtask.status for subtask in task.subtasks))
-    )
+    def holds_failure(self, *, strict: bool) -> bool:
+        """Whether the task or one of its subtasks failed; with ``strict`` WARNING counts too."""
+        nodes: tuple[Task | Subtask, ...] = (self.task, *self.task.subtasks) if self.task else ()
+        return any(is_failed(node.status, strict=strict) for node in nodes)
 
 
 # What a script must not miss comes first.
