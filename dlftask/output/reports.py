@@ -4,9 +4,10 @@ import errno
 import os
 import stat
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from dlftask.errors import ConfigurationError, DlftaskError, OutputFailed
@@ -86,7 +87,9 @@ def _write(path: Path, pieces: Iterable[bytes]) -> None:
     file = _open(path)
     try:
         for piece in pieces:
-            _write_all(file, piece)
+            left = piece
+            while left:
+                left = left[_insist(partial(os.write, file, left), errno.EAGAIN, _STALL_S) :]
         if stat.S_ISREG(os.fstat(file).st_mode):
             os.ftruncate(file, os.lseek(file, 0, os.SEEK_CUR))
     finally:
@@ -94,29 +97,22 @@ def _write(path: Path, pieces: Iterable[bytes]) -> None:
 
 
 def _open(path: Path) -> int:
-    until_s = time.monotonic() + _READER_WAIT_S
     for stream in (1, 2):  # /dev/stdout that is a file: opened anew it would lose the result
         with suppress(OSError):
             if os.path.samestat(os.fstat(stream), path.stat()):
                 return os.dup(stream)
+    # Without O_TRUNC: an old report is shortened only once the new one is written.
+    # ENXIO: a FIFO that nobody has opened to read.
+    return _insist(partial(os.open, path, WRITE_FLAGS, 0o666), errno.ENXIO, _READER_WAIT_S)
+
+
+def _insist(action: Callable[[], int], code: int, limit_s: float) -> int:
+    """Do it again for so long while it fails with this error code."""
+    until_s = time.monotonic() + limit_s
     while True:
         try:
-            # Without O_TRUNC: an old report is shortened only once the new one is written.
-            return os.open(path, WRITE_FLAGS, 0o666)
+            return action()
         except OSError as error:
-            # A FIFO that nobody has opened to read.
-            if error.errno != errno.ENXIO or time.monotonic() >= until_s:
+            if error.errno != code or time.monotonic() >= until_s:
                 raise
-        time.sleep(0.02)
-
-
-def _write_all(file: int, data: bytes) -> None:
-    until_s = time.monotonic() + _STALL_S
-    while data:
-        try:
-            data = data[os.write(file, data) :]
-            until_s = time.monotonic() + _STALL_S
-        except BlockingIOError:
-            if time.monotonic() >= until_s:
-                raise
-            time.sleep(0.01)
+        time.sleep(0.01)
