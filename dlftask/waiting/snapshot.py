@@ -47,17 +47,8 @@ class Snapshot:
         return any(is_failed(node.status, strict=strict) for node in nodes)
 
 
-# What a script must not miss comes first.
-_PRECEDENCE = (
-    ExitStatus.AUTHENTICATION,
-    ExitStatus.UNAVAILABLE,
-    ExitStatus.INVALID,
-    ExitStatus.NOT_FOUND,
-    ExitStatus.FAILED,
-    ExitStatus.TIMEOUT,
-    ExitStatus.RUNNING,
-    ExitStatus.SUCCESS,
-)
+_PRECEDENCE = (5, 6, 7, 4, 1, 124, 3, 0)
+"""Exit statuses as the contract orders them: what a script must not miss comes first."""
 
 
 def overall_status(snapshots: Iterable[Snapshot], *, strict: bool) -> ExitStatus:
