@@ -60,12 +60,10 @@ class Streams:
     def size(self) -> tuple[int, int]:
         """Columns and rows of the terminal now; 80 by 24 where it is unknown."""
         for stream in (self._out, self._err):
-            try:
+            with suppress(OSError, ValueError, AttributeError):
                 columns, rows = os.get_terminal_size(stream.fileno())
-            except (OSError, ValueError, AttributeError):
-                continue
-            if columns > 0 and rows > 0:
-                return columns, rows
+                if columns > 0 and rows > 0:
+                    return columns, rows
         return 80, 24
 
     def write(self, text: str, *, utf8: bool = False, until_s: float | None = None) -> None:
