@@ -114,7 +114,6 @@ def _client(settings: Settings, streams: Streams) -> Iterator[Client]:
             simulator = stack.enter_context(Simulator())
             settings = settings._replace(
                 endpoint=simulator.endpoint,
-                iam_endpoint=simulator.endpoint,
                 project_id=simulator.project_id,
                 origins={"endpoint": "--demo"},
                 environ=simulator.environment(),
@@ -230,7 +229,8 @@ class _Run:
         output = settings.output if self._command.watches else None
         # A trace between the frames would tear them apart.
         in_place = settings.progress == "auto" and not settings.debug
-        if settings.quiet or not settings.wait:
+        silent = settings.progress == "none" and output != "jsonl"
+        if settings.quiet or silent or not settings.wait:
             return Silent(streams, notes=not settings.quiet)
         if output == "jsonl":
             write = partial(streams.write, utf8=True, until_s=until_s)
@@ -240,8 +240,6 @@ class _Run:
             from dlftask.output.live import LiveView
 
             return self._drawn(partial(LiveView, compact=settings.compact), 1, stack)
-        if settings.progress == "none":
-            return Silent(streams, notes=True)
         if output == "tree":
             return ChangeLog(state, streams, partial(streams.write, until_s=until_s), self._options)
         if in_place and streams.err_can_redraw:
@@ -321,43 +319,34 @@ class _Run:
 
     def _write_unfinished(self, end: DlftaskError | Interrupted | None) -> None:
         """Write what is known of tasks whose wait ended before they did, and how to resume."""
+        settings, keys, prefix = self._settings, set(OPTIONS), ""
         left = [snapshot for snapshot in self._snapshots if _is_unfinished(snapshot, end)]
         for snapshot in left:
             self._streams.log(f"dlftask: task {snapshot.task_id}: {known_state(snapshot.task)}")
-        if left and not self._settings.demo:
-            self._streams.log(f"dlftask: to resume: {self._command_to_resume(left)}")
-
-    def _command_to_resume(self, left: list[Snapshot]) -> str:
-        """The command line that waits for some of the tasks again, but not to fail fast again."""
-        keys, prefix = set(OPTIONS), ""
+        if not left or settings.demo:
+            return
         if any(snapshot.failed_fast for snapshot in left):
             keys.remove("fail_fast")
-            switched_on = self._settings.environ.get("DLFTASK_FAIL_FAST")
-            if switched_on or "fail_fast" in self._settings.profile.values:
+            switched_on = settings.environ.get("DLFTASK_FAIL_FAST")
+            if switched_on or "fail_fast" in settings.profile.values:
                 prefix = "DLFTASK_FAIL_FAST=0 "
         ids = [snapshot.task_id for snapshot in left]
-        return prefix + self._command_line(self._command.name, keys, ids)
+        command = self._command_line(self._command.name, keys, ids)
+        self._streams.log(f"dlftask: to resume: {prefix}{command}")
 
     def _command_line(self, name: str, keys: Collection[str], task_ids: Sequence[str]) -> str:
         """A command for some tasks, with the options among ``keys`` as they were given."""
-        options = [
-            word
-            for key, value in self._command.options.items()
-            if key in keys
-            for word in _words(OPTIONS[key].name, value)
-        ]
-        end = ["--"] if any(task_id.startswith("-") for task_id in task_ids) else []
-        return shlex.join(["dlftask", name, *options, *end, *task_ids])
-
-
-def _words(name: str, value: object) -> list[str]:
-    """An option as it would be typed."""
-    if value is None or value is False:
-        return []
-    if value is True:
-        return [name]
-    values = value if isinstance(value, list) else [value]
-    return [word for one in values for word in (name, str(one))]
+        words = ["dlftask", name]
+        for key, value in self._command.options.items():
+            if key not in keys or value is None:
+                continue
+            for one in value if isinstance(value, list) else [value]:
+                words.append(OPTIONS[key].name)
+                if one is not True:
+                    words.append(str(one))
+        if any(task_id.startswith("-") for task_id in task_ids):
+            words.append("--")
+        return shlex.join([*words, *task_ids])
 
 
 def _is_unfinished(snapshot: Snapshot, end: DlftaskError | Interrupted | None) -> bool:
