@@ -51,11 +51,8 @@ class Streams:
     @property
     def unicode(self) -> bool:
         """Whether standard output's encoding has the symbols and lines of a tree."""
-        try:
-            _UNICODE_PROBE.encode(self.out_encoding)
-        except UnicodeEncodeError:
-            return False
-        return True
+        written = _UNICODE_PROBE.encode(self.out_encoding, "replace")
+        return written.decode(self.out_encoding) == _UNICODE_PROBE
 
     def size(self) -> tuple[int, int]:
         """Columns and rows of the terminal now; 80 by 24 where it is unknown."""
