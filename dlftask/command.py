@@ -204,7 +204,7 @@ class _Run:
         with ExitStack() as stack:
             view = self._view(policy.until_s, stack)
             changes = self._client.follow(
-                self._command.task_ids, policy, note=view.note, tick_s=view.tick_s
+                state.snapshots, policy, note=view.note, tick_s=view.tick_s
             )
             view.tick()
             for changed in changes:

@@ -151,7 +151,7 @@ class _Wait:
         self._policy = policy
         self._began_s = self._not_before_s = now_s
         self._was_stopped = False
-        self._failures = 0
+        self._first_pauses = iter(RETRY_PAUSES_S)
 
     def begin_request(self, now_s: float) -> None:
         """A request begins: if it fails, the outage began now."""
@@ -165,9 +165,12 @@ class _Wait:
         if isinstance(outcome, ConfigurationError):
             raise outcome
         before = self.snapshot
+        self.due_s = now_s + self._policy.pause_s(now_s - self._began_s)
         if isinstance(outcome, Task):
-            self._succeed(outcome, now_s)
-        elif self.snapshot.task is None:
+            settled = not (self._policy.wait and outcome.running)
+            self.snapshot = Snapshot(before.task_id, outcome, settled=settled)
+            self.outage_since = _NEVER
+        elif before.task is None:
             self._retry_first(outcome, now_s)
         else:
             self._retry(outcome, now_s)
@@ -213,24 +216,18 @@ class _Wait:
         """Poll no more, for this reason."""
         self.snapshot = replace(self.snapshot, error=error, settled=True)
 
-    def _succeed(self, task: Task, now_s: float) -> None:
-        settled = not (self._policy.wait and task.running)
-        self.snapshot = Snapshot(self.snapshot.task_id, task, settled=settled)
-        self.outage_since = _NEVER
-        self.due_s = now_s + self._policy.pause_s(now_s - self._began_s)
-
     def _retry_first(self, error: DlftaskError, now_s: float) -> None:
+        longest_s = next(self._first_pauses, None)
         wanted_s = error.retry_after_s or 0.0
-        if not error.retryable or self._failures == len(RETRY_PAUSES_S):
+        if longest_s is None or not error.retryable:
             self._end(error)
         elif wanted_s > LONGEST_FIRST_RETRY_AFTER_S:
             wanted = format_duration(wanted_s)
             self._end(error.with_context(f"not retried, because the service asks to wait {wanted}"))
         else:
             # A random pause, so that many clients do not come back together.
-            pause_s = random.uniform(0.0, RETRY_PAUSES_S[self._failures])  # noqa: S311 - no secret
+            pause_s = random.uniform(0.0, longest_s)  # noqa: S311 - no secret
             self.due_s = now_s + max(pause_s, wanted_s)
-            self._failures += 1
 
     def _retry(self, error: DlftaskError, now_s: float) -> None:
         if not error.transient:
@@ -241,7 +238,6 @@ class _Wait:
             self.due_s = self._not_before_s
             return
         self.snapshot = replace(self.snapshot, outage=error, outage_since=self.outage_since)
-        self.due_s = now_s + self._policy.pause_s(now_s - self._began_s)
         self._hasten(now_s)
 
     def _hasten(self, now_s: float) -> None:
