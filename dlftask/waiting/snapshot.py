@@ -36,10 +36,9 @@ class Snapshot:
             return self.error.exit_status
         if self.task is None or self.task.status not in KNOWN_STATUSES:
             return ExitStatus.INVALID
-        if self.task.running:
-            return ExitStatus.FAILED if self.failed_fast else ExitStatus.RUNNING
-        failed = is_failed(self.task.status, strict=strict)
-        return ExitStatus.FAILED if failed else ExitStatus.SUCCESS
+        if self.failed_fast or is_failed(self.task.status, strict=strict):
+            return ExitStatus.FAILED
+        return ExitStatus.RUNNING if self.task.running else ExitStatus.SUCCESS
 
     def holds_failure(self, *, strict: bool) -> bool:
         """Whether the task or one of its subtasks failed; with ``strict`` WARNING counts too."""
