@@ -5,7 +5,6 @@ import shlex
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -22,6 +21,7 @@ from dlftask.history import remember
 from dlftask.messages import write_error, write_errors, write_warning
 from dlftask.options import OPTIONS
 from dlftask.output.formats import FORMATS, RenderOptions, render, tree_fits
+from dlftask.output.log import ChangeLog, JsonLog, Silent, TaskLog
 from dlftask.output.subtasks import known_state
 from dlftask.output.text import escape_controls, one_line, paint, style
 from dlftask.output.view import View, WaitState
@@ -114,7 +114,6 @@ def _client(settings: Settings, streams: Streams) -> Iterator[Client]:
             simulator = stack.enter_context(Simulator())
             settings = settings._replace(
                 endpoint=simulator.endpoint,
-                iam_endpoint=simulator.endpoint,
                 project_id=simulator.project_id,
                 origins={"endpoint": "--demo"},
                 environ=simulator.environment(),
@@ -153,30 +152,7 @@ class _Run:
             color=streams.color,
             width=streams.size()[0] if streams.out_is_terminal else None,
         )
-        self._shows = self._shown_while_waiting()
         self._tall = False
-
-    def _shown_while_waiting(self) -> str:
-        """What shows the wait: the one place that decides.
-
-        On standard output ``tree`` in place, or lines: ``changes`` or ``jsonl``; on standard error
-        ``line`` in place, or ``lines``; or ``nothing``.
-        """
-        settings, streams = self._settings, self._streams
-        output = settings.output if self._command.watches else None
-        # A trace between the frames would tear them apart.
-        in_place = settings.progress == "auto" and not settings.debug
-        if settings.quiet or not settings.wait:
-            return "nothing"
-        if output == "jsonl":
-            return "jsonl"
-        if output == "tree" and in_place and streams.can_redraw:
-            return "tree"
-        if settings.progress == "none":
-            return "nothing"
-        if output == "tree":
-            return "changes"
-        return "line" if in_place and streams.err_can_redraw else "lines"
 
     @property
     def _snapshots(self) -> list[Snapshot]:
@@ -225,77 +201,74 @@ class _Run:
             fail_fast=settings.fail_fast,
             strict=settings.strict,
         )
-        with self._view(policy.until_s) as view:
+        with ExitStack() as stack:
+            view = self._view(policy.until_s, stack)
             changes = self._client.follow(
-                self._command.task_ids, policy, note=view.note, tick_s=view.tick_s
+                state.snapshots, policy, note=view.note, tick_s=view.tick_s
             )
             view.tick()
             for changed in changes:
                 if self._command.watches:
                     self._streams.check_reader()
                 state.update(changed)
-                if changed:
-                    view.show(changed)
+                view.show(changed)
                 view.tick()
             # Before the drawing is wiped: a large tree takes its time.
-            result = self._result()
+            result = self._result(view)
             view.close(keep=not result)
         cancel_end()  # the printing of a result is never cut short
         for piece in result:
             self._streams.write(piece, utf8=FORMATS[settings.output].utf8)
 
-    @contextmanager
-    def _view(self, until_s: float) -> Iterator[View]:
-        """What shows the wait; closed with its last frame where no result follows."""
-        if self._shows not in ("tree", "line"):
-            yield self._lines_view(until_s)
-            return
-        view = self._in_place_view()
-        descriptor = 1 if self._shows == "tree" else 2
-        try:
-            with terminal_restored(view.restore, view.forget, descriptor=descriptor):
-                yield view
-        finally:
-            view.close(keep=True)
+    def _view(self, until_s: float, stack: ExitStack) -> View:
+        """What shows the wait: the one place that decides.
 
-    def _in_place_view(self) -> "InPlaceView":
+        A line of the result that nobody takes by ``until_s`` (monotonic) is dropped.
+        """
+        settings, streams, state = self._settings, self._streams, self._state
+        output = settings.output if self._command.watches else None
+        # A trace between the frames would tear them apart.
+        in_place = settings.progress == "auto" and not settings.debug
+        silent = settings.progress == "none" and output != "jsonl"
+        if settings.quiet or silent or not settings.wait:
+            return Silent(streams, notes=not settings.quiet)
+        if output == "jsonl":
+            write = partial(streams.write, utf8=True, until_s=until_s)
+            heartbeat = settings.progress != "none"
+            return JsonLog(state, streams, write, self._options, heartbeat=heartbeat)
+        if output == "tree" and in_place and streams.can_redraw:
+            from dlftask.output.live import LiveView
+
+            return self._drawn(partial(LiveView, compact=settings.compact), 1, stack)
+        if output == "tree":
+            return ChangeLog(state, streams, partial(streams.write, until_s=until_s), self._options)
+        if in_place and streams.err_can_redraw:
+            from dlftask.output.progress import ProgressLine
+
+            return self._drawn(ProgressLine, 2, stack)
+        return TaskLog(state, streams, streams.log_raw, self._options)
+
+    def _drawn(
+        self, view_type: "Callable[..., InPlaceView]", descriptor: int, stack: ExitStack
+    ) -> View:
+        """A view in place, which leaves its last frame where it was not closed before."""
         from dlftask.output.terminal_progress import TerminalProgress, shows_progress
 
         state, streams = self._state, self._streams
-        write = streams.write if self._shows == "tree" else streams.log_raw
+        write = streams.write if descriptor == 1 else streams.log_raw
         tab = TerminalProgress(state, write) if shows_progress(os.environ) else None
-        if self._shows == "tree":
-            from dlftask.output.live import LiveView
+        view = view_type(state, streams, tab=tab, may_draw=in_foreground)
+        stack.callback(view.close, keep=True)
+        stack.enter_context(terminal_restored(view.restore, view.forget, descriptor=descriptor))
+        return view
 
-            compact = self._settings.compact
-            return LiveView(state, streams, compact=compact, tab=tab, may_draw=in_foreground)
-        from dlftask.output.progress import ProgressLine
-
-        return ProgressLine(state, streams, tab=tab, may_draw=in_foreground)
-
-    def _lines_view(self, until_s: float) -> View:
-        from dlftask.output import log
-
-        settings, streams, state = self._settings, self._streams, self._state
-        write: Callable[[str], object]
-        if self._shows == "nothing":
-            return log.Silent(streams, notes=not settings.quiet)
-        if self._shows == "jsonl":
-            write = partial(streams.write, utf8=True, until_s=until_s)
-            heartbeat = settings.progress != "none"
-            return log.JsonLog(state, streams, write, self._options, heartbeat=heartbeat)
-        if self._shows == "changes":
-            write = partial(streams.write, until_s=until_s)
-            return log.ChangeLog(state, streams, write, self._options)
-        return log.TaskLog(state, streams, streams.log_raw, self._options)
-
-    def _result(self) -> list[str]:
+    def _result(self, view: View) -> list[str]:
         """The text of the result, in pieces; of ``watch`` only what was not printed as it came."""
         settings, streams = self._settings, self._streams
         snapshots = self._snapshots
-        if settings.quiet or self._shows == "jsonl":
+        if settings.quiet or isinstance(view, JsonLog):
             return []
-        if self._shows == "changes" and not (settings.debug and streams.can_redraw):
+        if isinstance(view, ChangeLog) and not (settings.debug and streams.can_redraw):
             return []
         options = self._options._replace(now_ms=time.time_ns() // 1_000_000)
         if settings.output == "tree" and streams.out_is_terminal and not settings.compact:
@@ -311,15 +284,13 @@ class _Run:
             return False
         from dlftask.output.reports import write_reports
 
-        snapshots = self._snapshots
-        if end is not None:
-            # A task that was never seen has an error.
-            error = NoResponse(end) if isinstance(end, Interrupted) else end
-            snapshots = [
-                snapshot if snapshot.task or snapshot.error else replace(snapshot, error=error)
-                for snapshot in snapshots
-            ]
-        errors = write_reports(self._settings.reports, snapshots, self._options)
+        if not isinstance(end, Interrupted):
+            unseen = end
+        else:
+            unseen = DlftaskError("no response before the run was interrupted")
+            unseen.exit_status = end.exit_status
+        reports, snapshots = self._settings.reports, self._snapshots
+        errors = write_reports(reports, snapshots, self._options, unseen=unseen)
         for error in errors:
             write_error(error, self._streams)
         return bool(errors)
@@ -348,63 +319,40 @@ class _Run:
 
     def _write_unfinished(self, end: DlftaskError | Interrupted | None) -> None:
         """Write what is known of tasks whose wait ended before they did, and how to resume."""
+        settings, keys, prefix = self._settings, set(OPTIONS), ""
         left = [snapshot for snapshot in self._snapshots if _is_unfinished(snapshot, end)]
         for snapshot in left:
             self._streams.log(f"dlftask: task {snapshot.task_id}: {known_state(snapshot.task)}")
-        if left and not self._settings.demo:
-            self._streams.log(f"dlftask: to resume: {self._command_to_resume(left)}")
-
-    def _command_to_resume(self, left: list[Snapshot]) -> str:
-        """The command line that waits for some of the tasks again, but not to fail fast again."""
-        keys, prefix = set(OPTIONS), ""
+        if not left or settings.demo:
+            return
         if any(snapshot.failed_fast for snapshot in left):
             keys.remove("fail_fast")
-            switched_on = self._settings.environ.get("DLFTASK_FAIL_FAST")
-            if switched_on or "fail_fast" in self._settings.profile.values:
+            switched_on = settings.environ.get("DLFTASK_FAIL_FAST")
+            if switched_on or "fail_fast" in settings.profile.values:
                 prefix = "DLFTASK_FAIL_FAST=0 "
         ids = [snapshot.task_id for snapshot in left]
-        return prefix + self._command_line(self._command.name, keys, ids)
+        command = self._command_line(self._command.name, keys, ids)
+        self._streams.log(f"dlftask: to resume: {prefix}{command}")
 
     def _command_line(self, name: str, keys: Collection[str], task_ids: Sequence[str]) -> str:
         """A command for some tasks, with the options among ``keys`` as they were given."""
-        options = [
-            word
-            for key, value in self._command.options.items()
-            if key in keys
-            for word in _words(OPTIONS[key].name, value)
-        ]
-        end = ["--"] if any(task_id.startswith("-") for task_id in task_ids) else []
-        return shlex.join(["dlftask", name, *options, *end, *task_ids])
-
-
-def _words(name: str, value: object) -> list[str]:
-    """An option as it would be typed."""
-    if value is None or value is False:
-        return []
-    if value is True:
-        return [name]
-    values = value if isinstance(value, list) else [value]
-    return [word for one in values for word in (name, str(one))]
-
-
-class NoResponse(DlftaskError):
-    """In a report: a signal ended the run before the task was seen."""
-
-    def __init__(self, end: Interrupted) -> None:
-        super().__init__("no response before the run was interrupted")
-        self.exit_status = end.exit_status
+        words = ["dlftask", name]
+        for key, value in self._command.options.items():
+            if key not in keys or value is None:
+                continue
+            for one in value if isinstance(value, list) else [value]:
+                words.append(OPTIONS[key].name)
+                if one is not True:
+                    words.append(str(one))
+        if any(task_id.startswith("-") for task_id in task_ids):
+            words.append("--")
+        return shlex.join([*words, *task_ids])
 
 
 def _is_unfinished(snapshot: Snapshot, end: DlftaskError | Interrupted | None) -> bool:
     """Whether a wait ended before its task did, though it may still go on."""
-    if end is not None:
-        # After an error, the wait may never have begun.
-        has_begun = snapshot.task is not None or isinstance(end, Interrupted)
-        return has_begun and not snapshot.settled
-    if isinstance(snapshot.error, WaitTimeout):
-        return True
-    if snapshot.task is None:
-        return False
-    if snapshot.failed_fast:
-        return snapshot.task.running
-    return snapshot.error is not None and not isinstance(snapshot.error, TaskNotFound)
+    if snapshot.task is not None:
+        return snapshot.task.running and not isinstance(snapshot.error, TaskNotFound)
+    # After an error of the run, the wait may never have begun.
+    interrupted = isinstance(end, Interrupted) and not snapshot.settled
+    return interrupted or isinstance(snapshot.error, WaitTimeout)

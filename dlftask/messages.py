@@ -18,12 +18,7 @@ def write_error(
     about = f"task {task_id}: " if task_id is not None else ""
     _write(streams, _RED, "dlftask: error: ", f"{about}{error}")
     if hint and error.hint:
-        write_hint(error.hint, streams)
-
-
-def write_hint(text: str, streams: Streams) -> None:
-    """Write what a user can do next."""
-    _write(streams, _CYAN, "hint: ", text)
+        _write(streams, _CYAN, "hint: ", error.hint)
 
 
 def write_warning(text: str, streams: Streams) -> None:

@@ -51,21 +51,16 @@ class Streams:
     @property
     def unicode(self) -> bool:
         """Whether standard output's encoding has the symbols and lines of a tree."""
-        try:
-            _UNICODE_PROBE.encode(self.out_encoding)
-        except UnicodeEncodeError:
-            return False
-        return True
+        written = _UNICODE_PROBE.encode(self.out_encoding, "replace")
+        return written.decode(self.out_encoding) == _UNICODE_PROBE
 
     def size(self) -> tuple[int, int]:
         """Columns and rows of the terminal now; 80 by 24 where it is unknown."""
         for stream in (self._out, self._err):
-            try:
+            with suppress(OSError, ValueError, AttributeError):
                 columns, rows = os.get_terminal_size(stream.fileno())
-            except (OSError, ValueError, AttributeError):
-                continue
-            if columns > 0 and rows > 0:
-                return columns, rows
+                if columns > 0 and rows > 0:
+                    return columns, rows
         return 80, 24
 
     def write(self, text: str, *, utf8: bool = False, until_s: float | None = None) -> None:

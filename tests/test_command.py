@@ -10,6 +10,7 @@ import termios
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import IO, Any
@@ -309,38 +310,51 @@ def test_a_report_has_the_last_state_after_the_timeout_and_after_an_outage(
         assert bool(pipes.out) == (status == 124)
 
 
-def test_a_signal_leaves_reports_of_what_was_seen_and_of_what_was_not(
-    simulator: Simulator, tmp_path: Path
-) -> None:
+@contextmanager
+def interrupted(after_s: float) -> Iterator[None]:
+    """SIGTERM comes after so many seconds."""
+
     def interrupt(number: int, _frame: FrameType | None) -> None:
         raise Interrupted(number)
 
-    simulator.speed = 0.1
-    task_id = simulator.start_import()
-    simulator.set_faults(Fault(delay_s=60, task="unseen"))
     before = signal.signal(signal.SIGTERM, interrupt)
-    alarm = threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGTERM))
+    alarm = threading.Timer(after_s, os.kill, (os.getpid(), signal.SIGTERM))
     alarm.start()
-    pipes = Pipes()
-    path = tmp_path / "report"
     try:
         with pytest.raises(Interrupted):
-            run_command(
-                simulator,
-                "get --wait",
-                task_id,
-                "unseen",
-                streams=pipes.streams,
-                reports=report(path),
-            )
+            yield
     finally:
         alarm.join()
         signal.signal(signal.SIGTERM, before)
+
+
+def test_a_signal_leaves_reports_of_what_was_seen_and_of_what_was_not(
+    simulator: Simulator, tmp_path: Path
+) -> None:
+    simulator.speed = 0.1
+    task_id = simulator.start_import()
+    simulator.set_faults(Fault(delay_s=60, task="unseen"))
+    pipes = Pipes()
+    path = tmp_path / "report"
+    ids = task_id, "unseen"
+    with interrupted(1.0):
+        run_command(simulator, "get --wait", *ids, streams=pipes.streams, reports=report(path))
     seen, unseen = json.loads(path.read_text())
     assert seen["status"] == "RUNNING"
     assert unseen["error"]["exit_status"] == 143
     assert pipes.out == ""
     assert pipes.err[-1] == f"dlftask: to resume: dlftask get --wait {task_id} unseen"
+
+
+def test_after_a_signal_what_an_outage_had_ended_can_be_resumed_too(simulator: Simulator) -> None:
+    simulator.speed = 0.1
+    ids = [simulator.start_import() for _ in range(2)]
+    simulator.set_faults(Fault(status=503, after=1, task=ids[0]))
+    pipes = Pipes()
+    with interrupted(2.0):
+        run_command(simulator, "get --wait", *ids, streams=pipes.streams, max_outage_s=0.5)
+    assert any("--max-outage" in line for line in pipes.err)
+    assert pipes.err[-1] == f"dlftask: to resume: dlftask get --wait {' '.join(ids)}"
 
 
 @pytest.mark.parametrize(("task_id", "status"), [(SUCCESSFUL, 8), (FAILED, 1)])

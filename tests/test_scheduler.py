@@ -405,22 +405,6 @@ def test_a_snapshot_says_since_when_an_outage_lasts_only_during_one() -> None:
     assert wait(hanging, timeout_s=5.0)["a"].outage_since is None
 
 
-class Undroppable(Asked):
-    def drop(self, task_id: str) -> None:
-        """The answer comes all the same."""
-
-
-def test_an_answer_that_comes_too_late_is_ignored() -> None:
-    def script(task_id: str, now: float) -> tuple[Outcome, float]:
-        slow = task_id == "a" and now > 1000
-        done = task_id == "b" and now > 1030
-        return task(task_id, "SUCCESSFUL" if slow or done else "RUNNING"), 20.0 if slow else 0.0
-
-    found = wait(Undroppable(script), "a", "b", max_outage_s=10.0)
-    assert found["a"].exit_status(strict=False) is ExitStatus.UNAVAILABLE
-    assert found["b"].exit_status(strict=False) is ExitStatus.SUCCESS
-
-
 # A process that was stopped
 
 

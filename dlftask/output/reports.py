@@ -4,12 +4,13 @@ import errno
 import os
 import stat
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-from dlftask.errors import ConfigurationError, OutputFailed
+from dlftask.errors import ConfigurationError, DlftaskError, OutputFailed
 from dlftask.output.formats import RenderOptions, render
 from dlftask.platforms import WRITE_FLAGS
 from dlftask.waiting.snapshot import Snapshot
@@ -27,57 +28,58 @@ def check_report_paths(targets: Iterable[tuple[str, Path]]) -> None:
         about = f"--report {form}:{path}"
         try:
             key = _check_path(path)
-        except OSError as error:
-            reason = error.strerror or str(error)
+        except (OSError, ValueError) as error:  # a folder, a null byte
+            reason = getattr(error, "strerror", None) or error
             raise ConfigurationError(f"{about}: {reason}") from None
-        except (ValueError, RuntimeError) as error:  # a null byte, a loop of links
-            raise ConfigurationError(f"{about}: {error}") from None
         if key in seen:
             raise ConfigurationError(f"{about}: two reports to the same file")
         seen.add(key)
 
 
 def _check_path(path: Path) -> Path | tuple[int, int]:
-    """What tells the file from another: hard links are one file. Raises ``OSError``."""
+    """What tells the file from another: hard links are one file.
+
+    Raises ``OSError`` and ``ValueError``.
+    """
     try:
         found = path.stat()  # not of the resolved path: that of /dev/stdout is no path at all
     except FileNotFoundError:
         real = Path(os.path.realpath(path))
         folder = real.parent if path.is_symlink() else path.parent
         if not folder.is_dir():
-            raise NotADirectoryError(errno.ENOTDIR, f"{folder} is not a folder") from None
+            raise ValueError(f"{folder} is not a folder") from None
         if not os.access(folder, os.W_OK | os.X_OK):
-            raise PermissionError(errno.EACCES, f"{folder} cannot be written to") from None
+            raise ValueError(f"{folder} cannot be written to") from None
         return real
     if stat.S_ISDIR(found.st_mode):
-        raise IsADirectoryError(errno.EISDIR, "is a folder")
+        raise ValueError("is a folder")
     if not os.access(path, os.W_OK):
-        raise PermissionError(errno.EACCES, "cannot be written to")
+        raise ValueError("cannot be written to")
     return found.st_dev, found.st_ino
 
 
-def as_report(snapshot: Snapshot) -> Snapshot:
-    """The snapshot for a report: a task once seen has its last state, however the wait ended."""
-    if snapshot.task is None or snapshot.error is None:
-        return snapshot
-    return replace(snapshot, error=None)
-
-
 def write_reports(
-    targets: Iterable[tuple[str, Path]], snapshots: Sequence[Snapshot], options: RenderOptions
+    targets: Iterable[tuple[str, Path]],
+    snapshots: Iterable[Snapshot],
+    options: RenderOptions,
+    *,
+    unseen: DlftaskError | None = None,
 ) -> list[OutputFailed]:
-    """Write each report; returns an error for each that could not be written."""
-    snapshots = [as_report(snapshot) for snapshot in snapshots]
+    """Write each report; returns an error for each that could not be written.
+
+    A task once seen has its last state, however the wait ended; one that was neither seen nor ended
+    by an error of its own has ``unseen``.
+    """
+    snapshots = [replace(one, error=None if one.task else one.error or unseen) for one in snapshots]
     options = options._replace(unicode=True, color=False, width=None)
     failed = []
     for form, path in targets:
         try:
             _write(path, (piece.encode() for piece in render(form, snapshots, options)))
-        except (OSError, ValueError) as error:
-            reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        # ConfigurationError: a query that does not fit what came.
+        except (OSError, ValueError, ConfigurationError) as error:
+            reason = getattr(error, "strerror", None) or error
             failed.append(OutputFailed(f"the report {path} could not be written: {reason}"))
-        except ConfigurationError as error:  # a query that does not fit what came
-            failed.append(OutputFailed(f"the report {path} could not be written: {error}"))
     return failed
 
 
@@ -85,7 +87,9 @@ def _write(path: Path, pieces: Iterable[bytes]) -> None:
     file = _open(path)
     try:
         for piece in pieces:
-            _write_all(file, piece)
+            left = piece
+            while left:
+                left = left[_insist(partial(os.write, file, left), errno.EAGAIN, _STALL_S) :]
         if stat.S_ISREG(os.fstat(file).st_mode):
             os.ftruncate(file, os.lseek(file, 0, os.SEEK_CUR))
     finally:
@@ -93,29 +97,22 @@ def _write(path: Path, pieces: Iterable[bytes]) -> None:
 
 
 def _open(path: Path) -> int:
-    until_s = time.monotonic() + _READER_WAIT_S
     for stream in (1, 2):  # /dev/stdout that is a file: opened anew it would lose the result
         with suppress(OSError):
             if os.path.samestat(os.fstat(stream), path.stat()):
                 return os.dup(stream)
+    # Without O_TRUNC: an old report is shortened only once the new one is written.
+    # ENXIO: a FIFO that nobody has opened to read.
+    return _insist(partial(os.open, path, WRITE_FLAGS, 0o666), errno.ENXIO, _READER_WAIT_S)
+
+
+def _insist(action: Callable[[], int], code: int, limit_s: float) -> int:
+    """Do it again for so long while it fails with this error code."""
+    until_s = time.monotonic() + limit_s
     while True:
         try:
-            # Without O_TRUNC: an old report is shortened only once the new one is written.
-            return os.open(path, WRITE_FLAGS, 0o666)
+            return action()
         except OSError as error:
-            # A FIFO that nobody has opened to read.
-            if error.errno != errno.ENXIO or time.monotonic() >= until_s:
+            if error.errno != code or time.monotonic() >= until_s:
                 raise
-        time.sleep(0.02)
-
-
-def _write_all(file: int, data: bytes) -> None:
-    until_s = time.monotonic() + _STALL_S
-    while data:
-        try:
-            data = data[os.write(file, data) :]
-            until_s = time.monotonic() + _STALL_S
-        except BlockingIOError:
-            if time.monotonic() >= until_s:
-                raise
-            time.sleep(0.01)
+        time.sleep(0.01)

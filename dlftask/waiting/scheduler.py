@@ -5,21 +5,16 @@ day: a pool fetches, and its clock is the only one.
 """
 
 import random
-from bisect import insort
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from heapq import nsmallest
 from operator import attrgetter
 
 from dlftask.durations import format_duration
-from dlftask.errors import (
-    ConfigurationError,
-    DlftaskError,
-    ServiceUnavailable,
-    WaitTimeout,
-)
+from dlftask.errors import ConfigurationError, DlftaskError, ServiceUnavailable, WaitTimeout
 from dlftask.task import Task
 from dlftask.waiting.policy import WaitPolicy
-from dlftask.waiting.snapshot import Snapshot, holds_failure
+from dlftask.waiting.snapshot import Snapshot
 from dlftask.waiting.workers import Answer, WorkerPool
 
 RETRY_PAUSES_S = (0.5, 1.5)
@@ -30,7 +25,7 @@ _LOOK_S = 0.5
 """While a request is in flight, the clock is read this often. A gap twice as long means that the
 process was stopped, or that the machine slept."""
 _NEVER = float("inf")
-_due_s = attrgetter("due_s")
+_due_s, _outage_since = attrgetter("due_s"), attrgetter("outage_since")
 
 
 def poll(
@@ -70,32 +65,32 @@ class _Run:
         self._pool = pool
         self._policy = policy
         self._note = note
-        # Seen before, but without a valid response since their latest request began.
-        self._unconfirmed: list[_Wait] = []
         self._out: list[_Wait] = []
         self._out_since = _NEVER
-        self._changed: dict[str, _Wait] = {}
         self.unsettled = {task_id: _Wait(task_id, policy, pool.now()) for task_id in task_ids}
-        # Those that no request is in flight for: the next one due comes first.
-        self._idle = list(self.unsettled.values())
 
     def start_due(self) -> None:
         """Start the requests that are due, as far as the pool is free."""
-        while self._pool.free and self._idle and self._idle[0].due_s <= self._pool.now():
-            wait = self._idle.pop(0)
+        now_s = self._pool.now()
+        due = [wait for wait in self.unsettled.values() if wait.due_s <= now_s]
+        for wait in nsmallest(self._pool.free, due, key=_due_s):
             wait.begin_request(self._pool.now())
             self._pool.start(wait.snapshot.task_id)
-        self._unconfirmed = [wait for wait in self.unsettled.values() if wait.outage_since < _NEVER]
 
     def next_look_s(self, tick_s: float) -> float:
         """When something is due even if no answer comes."""
-        now_s = self._pool.now()
-        moments = [now_s + tick_s, self._policy.until_s]
-        if self._pool.free and self._idle:
-            moments.append(self._idle[0].due_s)
-        if self._unconfirmed:
-            moments += [now_s + _LOOK_S, *(wait.limit_s for wait in self._unconfirmed)]
+        now_s, outage_limit_s = self._pool.now(), self._outage_limit_s()
+        moments = [now_s + tick_s, self._policy.until_s, outage_limit_s]
+        if self._pool.free:
+            moments += map(_due_s, self.unsettled.values())
+        if outage_limit_s < _NEVER:
+            moments.append(now_s + _LOOK_S)
         return min(moments)
+
+    def _outage_limit_s(self) -> float:
+        """When the first outage becomes too long, one that is only possible included."""
+        waits = self.unsettled.values()
+        return min(map(_outage_since, waits), default=_NEVER) + self._policy.max_outage_s
 
     def update(self, answers: Iterable[Answer], until_s: float) -> list[Snapshot]:
         """Process answers and the time that passed; the tasks that changed.
@@ -105,47 +100,34 @@ class _Run:
         now_s = self._pool.now()
         if now_s > until_s + _LOOK_S:
             self._wake(now_s)
-        self._changed = {}
-        for answer in answers:
-            wait = self.unsettled.get(answer.task_id)
-            if wait is None:
-                continue
-            if wait.update(answer.outcome, now_s):
-                self._changed[answer.task_id] = wait
+        changed: dict[str, Snapshot] = {}
+        for task_id, outcome in answers:
+            wait = self.unsettled[task_id]
+            if wait.update(outcome, now_s):
+                changed[task_id] = wait.snapshot
             if wait.snapshot.settled:
-                del self.unsettled[answer.task_id]
-            else:
-                insort(self._idle, wait, key=_due_s)
-        if self._policy.fail_fast and any(wait.failed for wait in self._changed.values()):
-            self._end(self.unsettled.values(), _Wait.fail_fast)
-        late = [wait for wait in self._unconfirmed if wait.limit_s <= now_s]
-        self._end(late, _Wait.give_up)
-        if now_s >= self._policy.until_s:
-            self._end(self.unsettled.values(), _Wait.time_out)
+                del self.unsettled[task_id]
+        failed_fast = self._policy.fail_fast and any(
+            snapshot.holds_failure(strict=self._policy.strict) for snapshot in changed.values()
+        )
+        if failed_fast or now_s >= min(self._policy.until_s, self._outage_limit_s()):
+            for task_id, wait in list(self.unsettled.items()):
+                if wait.expire(now_s, failed_fast=failed_fast):
+                    changed[task_id] = wait.snapshot
+                    del self.unsettled[task_id]
+                    self._pool.drop(task_id)
         self._note_outage(now_s)
-        return [wait.snapshot for wait in self._changed.values()]
+        return list(changed.values())
 
     def _wake(self, now_s: float) -> None:
         """After a stop, an outage has its full time again, so that a request shows what is true."""
-        for wait in self._unconfirmed:
+        for wait in self.unsettled.values():
             wait.restart_outage(now_s)
-        self._idle.sort(key=_due_s)
         self._out_since = now_s
-
-    def _end(self, waits: Iterable["_Wait"], how: Callable[["_Wait"], None]) -> None:
-        for wait in [wait for wait in waits if not wait.snapshot.settled]:
-            how(wait)
-            task_id = wait.snapshot.task_id
-            self._pool.drop(task_id)
-            self._changed[task_id] = self.unsettled.pop(task_id)
-            if wait in self._idle:
-                self._idle.remove(wait)
 
     def _note_outage(self, now_s: float) -> None:
         """Write a line when an outage begins, and when it is over: once for all tasks together."""
-        out = [
-            wait for wait in self._unconfirmed if wait.snapshot.outage and not wait.snapshot.settled
-        ]
+        out = [wait for wait in self.unsettled.values() if wait.snapshot.outage]
         if out and not self._out:
             self._out_since = out[0].outage_since
             limit = _limit_text(self._policy.max_outage_s)
@@ -167,23 +149,14 @@ class _Wait:
         self.due_s = now_s
         self.outage_since = _NEVER
         self._policy = policy
-        self._began_s = self._asked_s = self._woke_s = self._not_before_s = now_s
-        self._failures = 0
-
-    @property
-    def limit_s(self) -> float:
-        """When the outage becomes too long."""
-        return self.outage_since + self._policy.max_outage_s
-
-    @property
-    def failed(self) -> bool:
-        """Whether the task or one of its subtasks failed."""
-        task = self.snapshot.task
-        return task is not None and holds_failure(task, strict=self._policy.strict)
+        self._began_s = self._not_before_s = now_s
+        self._was_stopped = False
+        self._first_pauses = iter(RETRY_PAUSES_S)
 
     def begin_request(self, now_s: float) -> None:
         """A request begins: if it fails, the outage began now."""
-        self._asked_s = now_s
+        self.due_s = _NEVER
+        self._was_stopped = False
         if self.snapshot.task is not None:
             self.outage_since = min(self.outage_since, now_s)
 
@@ -192,9 +165,12 @@ class _Wait:
         if isinstance(outcome, ConfigurationError):
             raise outcome
         before = self.snapshot
+        self.due_s = now_s + self._policy.pause_s(now_s - self._began_s)
         if isinstance(outcome, Task):
-            self._succeed(outcome, now_s)
-        elif self.snapshot.task is None:
+            settled = not (self._policy.wait and outcome.running)
+            self.snapshot = Snapshot(before.task_id, outcome, settled=settled)
+            self.outage_since = _NEVER
+        elif before.task is None:
             self._retry_first(outcome, now_s)
         else:
             self._retry(outcome, now_s)
@@ -202,72 +178,72 @@ class _Wait:
 
     def restart_outage(self, now_s: float) -> None:
         """The process was stopped until now: that time is no outage."""
-        self._woke_s = self.outage_since = now_s
-        self._hasten(now_s)
+        if self.outage_since < _NEVER:
+            self.outage_since = now_s
+            self._was_stopped = True
+            self._hasten(now_s)
 
-    def time_out(self) -> None:
-        """``--timeout`` is over."""
+    def expire(self, now_s: float, *, failed_fast: bool) -> bool:
+        """Poll no more where a task has failed or a limit is reached; whether that is so."""
+        error: DlftaskError | None = None
+        if failed_fast:
+            if self.snapshot.task is None:  # else its last state is the result
+                error = WaitTimeout("no valid response before another task failed (--fail-fast)")
+        elif self.outage_since + self._policy.max_outage_s <= now_s:
+            error = self._outage_error()
+        elif self._policy.until_s <= now_s:
+            error = self._timeout_error()
+        else:
+            return False
+        self.snapshot = replace(self.snapshot, error=error, settled=True, failed_fast=failed_fast)
+        return True
+
+    def _timeout_error(self) -> DlftaskError:
         task = self.snapshot.task
         state = f"still {task.status}" if task else "no valid response"
         limit = _limit_text(self._policy.timeout_s or 0.0)
-        self._end(WaitTimeout(f"{state} after {limit} (--timeout)"))
+        return WaitTimeout(f"{state} after {limit} (--timeout)")
 
-    def give_up(self) -> None:
-        """The outage has become too long."""
+    def _outage_error(self) -> DlftaskError:
         limit = _limit_text(self._policy.max_outage_s)
         reason = self.snapshot.outage or "the last request is still in flight"
-        self._end(
-            ServiceUnavailable(
-                f"gave up after {limit} without a valid response (--max-outage): {reason}",
-                hint="raise --max-outage to wait longer",
-            )
+        return ServiceUnavailable(
+            f"gave up after {limit} without a valid response (--max-outage): {reason}",
+            hint="raise --max-outage to wait longer",
         )
-
-    def fail_fast(self) -> None:
-        """A task or subtask failed: the last state is the result."""
-        self.snapshot = replace(self.snapshot, failed_fast=True, settled=True)
-        if self.snapshot.task is None:
-            self._end(WaitTimeout("no valid response before another task failed (--fail-fast)"))
 
     def _end(self, error: DlftaskError) -> None:
         """Poll no more, for this reason."""
         self.snapshot = replace(self.snapshot, error=error, settled=True)
 
-    def _succeed(self, task: Task, now_s: float) -> None:
-        settled = not (self._policy.wait and task.running)
-        self.snapshot = Snapshot(self.snapshot.task_id, task, settled=settled)
-        self.outage_since = _NEVER
-        self.due_s = now_s + self._policy.pause_s(now_s - self._began_s)
-
     def _retry_first(self, error: DlftaskError, now_s: float) -> None:
+        longest_s = next(self._first_pauses, None)
         wanted_s = error.retry_after_s or 0.0
-        if not error.retryable or self._failures == len(RETRY_PAUSES_S):
+        if longest_s is None or not error.retryable:
             self._end(error)
         elif wanted_s > LONGEST_FIRST_RETRY_AFTER_S:
             wanted = format_duration(wanted_s)
             self._end(error.with_context(f"not retried, because the service asks to wait {wanted}"))
         else:
             # A random pause, so that many clients do not come back together.
-            pause_s = random.uniform(0.0, RETRY_PAUSES_S[self._failures])  # noqa: S311 - no secret
+            pause_s = random.uniform(0.0, longest_s)  # noqa: S311 - no secret
             self.due_s = now_s + max(pause_s, wanted_s)
-            self._failures += 1
 
     def _retry(self, error: DlftaskError, now_s: float) -> None:
         if not error.transient:
             self._end(error)
             return
         self._not_before_s = now_s + (error.retry_after_s or 0.0)
-        if self._asked_s < self._woke_s:  # the stop broke that request, not the service
-            self.due_s = max(now_s, self._not_before_s)
+        if self._was_stopped:  # that broke the request, not the service
+            self.due_s = self._not_before_s
             return
         self.snapshot = replace(self.snapshot, outage=error, outage_since=self.outage_since)
-        self.due_s = now_s + self._policy.pause_s(now_s - self._began_s)
         self._hasten(now_s)
 
     def _hasten(self, now_s: float) -> None:
         """Retry within half the longest outage: even at a long interval, one fault ends no wait."""
-        half_s = self.limit_s - self._policy.max_outage_s / 2
-        if now_s < half_s < self.due_s:
+        half_s = self.outage_since + self._policy.max_outage_s / 2
+        if now_s < half_s < self.due_s < _NEVER:
             self.due_s = half_s
         self.due_s = max(self.due_s, self._not_before_s)
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from dlftask.errors import DlftaskError, ExitStatus, WaitTimeout
-from dlftask.task import KNOWN_STATUSES, Task, is_failed
+from dlftask.task import KNOWN_STATUSES, Subtask, Task, is_failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,31 +36,18 @@ class Snapshot:
             return self.error.exit_status
         if self.task is None or self.task.status not in KNOWN_STATUSES:
             return ExitStatus.INVALID
-        if self.task.running:
-            return ExitStatus.FAILED if self.failed_fast else ExitStatus.RUNNING
-        failed = is_failed(self.task.status, strict=strict)
-        return ExitStatus.FAILED if failed else ExitStatus.SUCCESS
+        if self.failed_fast or is_failed(self.task.status, strict=strict):
+            return ExitStatus.FAILED
+        return ExitStatus.RUNNING if self.task.running else ExitStatus.SUCCESS
+
+    def holds_failure(self, *, strict: bool) -> bool:
+        """Whether the task or one of its subtasks failed; with ``strict`` WARNING counts too."""
+        nodes: tuple[Task | Subtask, ...] = (self.task, *self.task.subtasks) if self.task else ()
+        return any(is_failed(node.status, strict=strict) for node in nodes)
 
 
-def holds_failure(task: Task, *, strict: bool) -> bool:
-    """Whether the task or one of its subtasks failed; with ``strict`` WARNING counts as that."""
-    return any(
-        is_failed(status, strict=strict)
-        for status in (task.status, *(subtask.status for subtask in task.subtasks))
-    )
-
-
-# What a script must not miss comes first.
-_PRECEDENCE = (
-    ExitStatus.AUTHENTICATION,
-    ExitStatus.UNAVAILABLE,
-    ExitStatus.INVALID,
-    ExitStatus.NOT_FOUND,
-    ExitStatus.FAILED,
-    ExitStatus.TIMEOUT,
-    ExitStatus.RUNNING,
-    ExitStatus.SUCCESS,
-)
+_PRECEDENCE = (5, 6, 7, 4, 1, 124, 3, 0)
+"""Exit statuses as the contract orders them: what a script must not miss comes first."""
 
 
 def overall_status(snapshots: Iterable[Snapshot], *, strict: bool) -> ExitStatus:

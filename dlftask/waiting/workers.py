@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from queue import Empty, Queue, SimpleQueue
 from typing import NamedTuple
 
@@ -53,8 +54,9 @@ class WorkerPool:
         self._wanted.add(task_id)
         self._busy += 1
         self._jobs.put(task_id)
-        if len(self._threads) < self._busy and not self._start_thread() and not self._threads:
-            # The process may have no thread at all: the work is done here.
+        if len(self._threads) < self._busy:
+            self._start_thread()
+        if not self._threads:  # the process may have none at all: the work is done here
             self._jobs.put(None)
             self._work()
 
@@ -94,17 +96,14 @@ class WorkerPool:
         for thread in self._threads:
             thread.join(max(0.0, until_s - self.now()))
 
-    def _start_thread(self) -> bool:
-        """Start one more thread; false where the process may have no more."""
+    def _start_thread(self) -> None:
+        """Start one more thread, where the process may have one."""
         with self._starting:
             self._check_open()
             thread = threading.Thread(target=self._work, daemon=True)
-            try:
+            with suppress(RuntimeError):
                 thread.start()
-            except RuntimeError:
-                return False
-            self._threads.append(thread)
-            return True
+                self._threads.append(thread)
 
     def _check_open(self) -> None:
         if self._closed:
