@@ -25,9 +25,8 @@ from requests.utils import get_environ_proxies, select_proxy
 from dlftask import __version__
 from dlftask.api.connections import (
     CONNECTIONS,
+    NETWORK_HINT,
     StaleConnection,
-    broken,
-    no_response,
     not_http,
     proxy_refused,
 )
@@ -179,14 +178,15 @@ class Transport:
                 verify=self._verify,
                 proxies=proxies,
             ) as answer:
-                response = self._read_response(answer, peer, secrets)
+                response = _read_response(answer, peer, secrets)
             if response.status == 407 and select_proxy(request.url, proxies) is not None:
                 raise proxy_refused("the proxy", "407")
         except DlftaskError as error:
             report(str(error))
             raise
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-            failure: DlftaskError = broken(peer, error)
+            reason = str(getattr(error, "strerror", None) or "the connection broke").lower()
+            failure: DlftaskError = ServiceUnavailable(f"{peer}: {reason}", hint=NETWORK_HINT)
             if isinstance(error, ValueError):  # how requests calls a URL it does not understand
                 failure = ConfigurationError(
                     f"{request.url}: no request can be sent there",
@@ -225,34 +225,30 @@ class Transport:
             lines += [*_masked("<", response.headers), f"< {len(response.body)} bytes"]
         self._trace(secrets.mask("\n".join(line.replace("\n", "\\x0a") for line in lines)))
 
-    def _read_response(self, answer: requests.Response, peer: str, secrets: Secrets) -> Response:
-        response = Response(answer.status_code, answer.headers, b"", secrets)
-        try:
-            return replace(response, body=self._read_body(answer.raw, peer))
-        except InvalidResponse as error:
-            if response.status >= 400:
-                return response  # the status says what is wrong; the body does not matter
-            raise InvalidResponse(
-                secrets.mask(error.message),
-                hint=error.hint,
-                http_status=response.status,
-                request_id=response.request_id,
-            ) from None
 
-    def _read_body(self, raw: urllib3.BaseHTTPResponse, peer: str) -> bytes:
-        try:
-            return _unpacked(raw)
-        except urllib3.exceptions.ReadTimeoutError:
-            raise no_response(peer, self._timeouts[1]) from None
-        except urllib3.exceptions.DecodeError:  # it refuses a long list of encodings
-            raise InvalidResponse(
-                "the response is packed in a way that was not asked for"
-            ) from None
-        except (urllib3.exceptions.ProtocolError, urllib3.exceptions.InvalidHeader) as error:
-            # A chunk whose length is no number is not HTTP; one without a length was cut off.
-            if any(_BAD_CHUNK.search(repr(cause)) for cause in _causes(error)):
-                raise not_http(peer) from None
-            raise ServiceUnavailable(f"{peer}: the response was cut off") from None
+def _read_response(answer: requests.Response, peer: str, secrets: Secrets) -> Response:
+    response = Response(answer.status_code, answer.headers, b"", secrets)
+    try:
+        return replace(response, body=_read_body(answer.raw, peer))
+    except InvalidResponse as error:
+        if response.status >= 400:
+            return response  # the status says what is wrong; the body does not matter
+        raise InvalidResponse(
+            secrets.mask(error.message),
+            hint=error.hint,
+            http_status=response.status,
+            request_id=response.request_id,
+        ) from None
+
+
+def _read_body(raw: urllib3.BaseHTTPResponse, peer: str) -> bytes:
+    try:
+        return _unpacked(raw)
+    except (urllib3.exceptions.ProtocolError, urllib3.exceptions.InvalidHeader) as error:
+        # A chunk whose length is no number is not HTTP; one without a length was cut off.
+        if any(_BAD_CHUNK.search(repr(cause)) for cause in _causes(error)):
+            raise not_http(peer) from None
+        raise ServiceUnavailable(f"{peer}: the response was cut off") from None
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
@@ -282,6 +278,9 @@ def _unpacked(raw: urllib3.BaseHTTPResponse) -> bytes:
     length = raw.headers.get("Content-Length", "0").strip()
     if not re.fullmatch(r"[0-9]+(?:, *[0-9]+)*", length):
         raise InvalidResponse("the response is not HTTP: its length is not a number")
+    encoding = (raw.headers.get("Content-Encoding") or "identity").strip().lower()
+    if encoding not in ("identity", "gzip", "x-gzip"):
+        raise InvalidResponse(f"the response is packed with {encoding}, which was not asked for")
     parts: list[bytes] = []
     size = 0
     while part := raw.read(256 * 1024, decode_content=False):
@@ -291,13 +290,8 @@ def _unpacked(raw: urllib3.BaseHTTPResponse) -> bytes:
             raise InvalidResponse("the response is larger than 64 MiB")
     body = b"".join(parts)
     del parts
-    if not body:
-        return body
-    encoding = (raw.headers.get("Content-Encoding") or "identity").strip().lower()
-    if encoding in ("gzip", "x-gzip"):
+    if body and encoding != "identity":
         body = _unzip(body)
-    elif encoding != "identity":
-        raise InvalidResponse(f"the response is packed with {encoding}, which was not asked for")
     if _memory_to_read(body) > MAX_MEMORY:
         raise InvalidResponse("the response would take more than 400 MB of memory to read")
     return body
