@@ -20,7 +20,7 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
-from requests.utils import get_environ_proxies, select_proxy
+from requests.utils import get_environ_proxies
 
 from dlftask import __version__
 from dlftask.api.connections import (
@@ -121,9 +121,11 @@ class Transport:
         """Send one request. Raises ``ServiceUnavailable`` and ``InvalidResponse``; see ``Send``."""
         if os.getpid() != self._process:
             self._open()  # the connections are the parent's: two that read one mix up responses
-        loopback = is_loopback(urlsplit(url).hostname or "")
-        proxies = {} if direct or loopback else _environment_proxies(url)
-        userinfo, at, _ = (select_proxy(url, proxies) or "").rpartition("@")
+        target = urlsplit(url)
+        direct = direct or is_loopback(target.hostname or "")
+        proxies = {} if direct else get_environ_proxies(url)
+        proxy = proxies.get(target.scheme, "")  # ALL_PROXY is not for us
+        userinfo, at, _ = proxy.rpartition("@")
         if at:
             self._secrets.add_userinfo(userinfo.rpartition("//")[2])
         request = requests.Request(
@@ -140,11 +142,11 @@ class Transport:
         )
         with self._slots:
             try:
-                return self._send_once(request, proxies)
+                return self._send_once(request, proxy)
             except StaleConnection:
                 # The others that were kept may be as dead; a thread that is using one still has it.
                 self._adapter = _Adapter(self._closed, self._connections)
-                return self._send_once(request, proxies)
+                return self._send_once(request, proxy)
 
     def _open(self) -> None:
         """Begin with no connection."""
@@ -163,39 +165,41 @@ class Transport:
         if self._closed.is_set():
             raise ConfigurationError("the client was closed")
 
-    def _send_once(self, request: requests.Request, proxies: dict[str, str]) -> Response:
+    def _send_once(self, request: requests.Request, proxy: str) -> Response:
         self._wait_for_turn()
         started_s = time.monotonic()
         prepared = request.prepare()
         secrets = self._secrets_of(prepared.headers, request.auth)
         report = partial(self._report, prepared, started_s, secrets)
-        peer = urlsplit(request.url).netloc
+        target = urlsplit(request.url)
+        failure: DlftaskError
         try:
             with self._adapter.send(
                 prepared,
                 stream=True,
                 timeout=self._timeouts,
                 verify=self._verify,
-                proxies=proxies,
+                proxies={target.scheme: proxy},
             ) as answer:
-                response = _read_response(answer, peer, secrets)
-            if response.status == 407 and select_proxy(request.url, proxies) is not None:
+                response = _read_response(answer, target.netloc, secrets)
+            if response.status == 407 and proxy:
                 raise proxy_refused("the proxy", "407")
         except DlftaskError as error:
-            report(str(error))
-            raise
-        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-            reason = str(getattr(error, "strerror", None) or "the connection broke").lower()
-            failure: DlftaskError = ServiceUnavailable(f"{peer}: {reason}", hint=NETWORK_HINT)
-            if isinstance(error, ValueError):  # how requests calls a URL it does not understand
-                failure = ConfigurationError(
-                    f"{request.url}: no request can be sent there",
-                    hint="check --endpoint and the proxy variables",
-                )
-            report(str(failure))
-            raise failure from None
-        report(f"HTTP {response.status}", response)
-        return response
+            failure = error
+        except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema):
+            failure = ConfigurationError(
+                f"{request.url}: no request can be sent there",
+                hint="check --endpoint and the proxy variables",
+            )
+        except (urllib3.exceptions.HTTPError, OSError):
+            failure = ServiceUnavailable(
+                f"{target.netloc}: the connection broke", hint=NETWORK_HINT
+            )
+        else:
+            report(f"HTTP {response.status}", response)
+            return response
+        report(str(failure))
+        raise failure from None
 
     def _secrets_of(self, headers: Mapping[str, str], auth: AuthBase | None) -> Secrets:
         self._secrets.add(*getattr(auth, "secrets", ()))
@@ -255,12 +259,6 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
-
-
-def _environment_proxies(url: str) -> dict[str, str]:
-    """The proxies of ``HTTPS_PROXY`` and ``HTTP_PROXY``, unless ``NO_PROXY`` has the host."""
-    found = get_environ_proxies(url)
-    return {scheme: found[scheme] for scheme in ("https", "http") if scheme in found}
 
 
 def _is_secret(name: str) -> bool:
