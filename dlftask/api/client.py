@@ -103,15 +103,14 @@ class Client:
         self._connects_early = connects_early
         self._lock = threading.Lock()
         self._transport: Transport | None = None
-        self._service: Service | None = None
         self._closed = False
-
-    @property
-    def service(self) -> Service:
-        """The service, made for the first request: importing requests takes time."""
-        with self._lock:
-            self._service = self._service or self._open()
-            return self._service
+        self.service = Service(
+            self._send,
+            endpoint=self._service_url,
+            credentials=self._credentials,
+            find_project=self._find_project,
+            workspace=settings.workspace,
+        )
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -189,11 +188,10 @@ class Client:
     ) -> Iterator[list[Snapshot]]:
         """The tasks that changed, again and again, as ``scheduler.poll`` yields them."""
         distinct = list(dict.fromkeys(_checked_id(task_id) for task_id in task_ids))
-        service = self.service
-        service.begin_run()
-        pool = WorkerPool(service.fetch, size=self.settings.concurrency)
+        self.service.begin_run()
+        pool = WorkerPool(self.service.fetch, size=self.settings.concurrency)
         with self._lock:
-            self._check_open()
+            self._open()
             self._pools.add(pool)
         try:
             yield from poll(distinct, pool, policy, note=note, tick_s=tick_s)
@@ -223,38 +221,31 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _check_open(self) -> None:
+    def _open(self) -> "Transport":
+        """The transport, made for the first request: importing requests takes time."""
         if self._closed:
             raise ConfigurationError("the client was closed")
-
-    def _open(self) -> Service:
         settings = self.settings
-        self._check_open()
-        if self._connects_early and self._credentials.at_hand:
-            begin_to_connect(self._iam_url or self._service_url, settings.connect_timeout_s)
-        from dlftask.api.transport import Transport
+        if self._transport is None:
+            if self._connects_early and self._credentials.at_hand:
+                begin_to_connect(self._iam_url or self._service_url, settings.connect_timeout_s)
+            from dlftask.api.transport import Transport
 
-        self._transport = Transport(
-            connect_timeout_s=settings.connect_timeout_s,
-            read_timeout_s=settings.read_timeout_s,
-            connections=settings.concurrency,
-            rate=settings.rate,
-            ca_bundle=settings.ca_bundle,
-            insecure=settings.insecure,
-            trace=self._trace,
-        )
-        return Service(
-            self._transport.send,
-            endpoint=self._service_url,
-            credentials=self._credentials,
-            find_project=self._find_project,
-            workspace=settings.workspace,
-        )
+            self._transport = Transport(
+                connect_timeout_s=settings.connect_timeout_s,
+                read_timeout_s=settings.read_timeout_s,
+                connections=settings.concurrency,
+                rate=settings.rate,
+                ca_bundle=settings.ca_bundle,
+                insecure=settings.insecure,
+                trace=self._trace,
+            )
+        return self._transport
 
     def _send(self, *args: Any, **options: Any) -> Response:
-        if self._transport is None:
-            raise AssertionError("requests are sent by the service, which is opened")
-        return self._transport.send(*args, **options)
+        with self._lock:
+            transport = self._open()
+        return transport.send(*args, **options)
 
     def _find_project(self) -> str:
         settings = self.settings
