@@ -17,10 +17,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakSet
 
-from dlftask.api.endpoints import check_endpoint, iam_endpoint, service_endpoint
-from dlftask.api.projects import look_up_project
 from dlftask.api.responses import Response, Send
-from dlftask.api.service import Service
+from dlftask.api.service import NAME_REGION, NO_REGION, Service
 from dlftask.api.sockets import begin_to_connect
 from dlftask.auth.credentials import Credentials, find_credentials
 from dlftask.durations import check_seconds
@@ -48,8 +46,6 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     "insecure": (bool,),
 }
 """What a parameter may be; any other is a string."""
-_NO_REGION = "no region and no endpoint"
-_NAME_REGION = "set --region or DLFTASK_REGION, or --endpoint"
 
 
 class Client:
@@ -97,20 +93,12 @@ class Client:
         self._pools = WeakSet[WorkerPool]()
         _check_ca_bundle(settings)
         self._credentials = _find_credentials(settings, self._send)
-        self._service_url = _service_url(settings)
-        self._iam_url = _iam_url(settings)
+        self.service = Service(settings, self._credentials, self._send)
         self._trace = trace
         self._connects_early = connects_early
         self._lock = threading.Lock()
         self._transport: Transport | None = None
         self._closed = False
-        self.service = Service(
-            self._send,
-            endpoint=self._service_url,
-            credentials=self._credentials,
-            find_project=self._find_project,
-            workspace=settings.workspace,
-        )
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -123,10 +111,10 @@ class Client:
     @property
     def description(self) -> str:
         """Which service and project are used, and with whose credentials; no secret."""
-        settings, credentials = self.settings, self._credentials
+        settings, credentials, service = self.settings, self._credentials, self.service
         return (
-            f"* endpoint: {self._service_url}\n"
-            f"* project: {settings.project_id or f'looked up at {self._iam_url}'}\n"
+            f"* endpoint: {service.endpoint}\n"
+            f"* project: {settings.project_id or f'looked up at {service.iam_endpoint}'}\n"
             f"* workspace: {settings.workspace or 'none (the default one)'}\n"
             f"* credential: {credentials.kind} from {credentials.source}"
         )
@@ -228,7 +216,8 @@ class Client:
         settings = self.settings
         if self._transport is None:
             if self._connects_early and self._credentials.at_hand:
-                begin_to_connect(self._iam_url or self._service_url, settings.connect_timeout_s)
+                first = self.service.iam_endpoint or self.service.endpoint
+                begin_to_connect(first, settings.connect_timeout_s)
             from dlftask.api.transport import Transport
 
             self._transport = Transport(
@@ -246,19 +235,6 @@ class Client:
         with self._lock:
             transport = self._open()
         return transport.send(*args, **options)
-
-    def _find_project(self) -> str:
-        settings = self.settings
-        if settings.project_id is not None:
-            return settings.project_id
-        if self._iam_url is None or settings.region is None:
-            raise AssertionError("without a project ID there is a region")
-        return look_up_project(
-            self._send,
-            self._credentials,
-            iam_endpoint=self._iam_url,
-            region=settings.region,
-        )
 
     def _last_state(self, task_id: str, policy: WaitPolicy) -> Task:
         last = Snapshot(task_id)
@@ -310,8 +286,8 @@ def _find_credentials(settings: Settings, send: Send) -> Credentials:
         return find_credentials(settings, send)
     except ConfigurationError as error:
         if settings.region is None and settings.endpoint is None:
-            hint = f"{_NAME_REGION}; {error.hint}" if error.hint else _NAME_REGION
-            raise ConfigurationError(f"{_NO_REGION}, and {error.message}", hint=hint) from None
+            hint = f"{NAME_REGION}; {error.hint}" if error.hint else NAME_REGION
+            raise ConfigurationError(f"{NO_REGION}, and {error.message}", hint=hint) from None
         raise
 
 
@@ -337,29 +313,3 @@ def _wait_policy(
         began_s=time.monotonic(),
         fail_fast=fail_fast,
     )
-
-
-def _service_url(settings: Settings) -> str:
-    if settings.endpoint is not None:
-        return _checked(settings.endpoint, "endpoint", settings)
-    if settings.region is None:
-        raise ConfigurationError(_NO_REGION, hint=_NAME_REGION)
-    return service_endpoint(settings.region)
-
-
-def _iam_url(settings: Settings) -> str | None:
-    """Where the project ID is looked up; ``None`` where it is known."""
-    if settings.project_id is not None:
-        return None
-    if settings.region is None:
-        raise ConfigurationError(
-            "no project ID, and no region to look it up by",
-            hint="set --project-id or DLFTASK_PROJECT_ID, or --region to have it looked up",
-        )
-    if settings.iam_endpoint is not None:
-        return _checked(settings.iam_endpoint, "iam_endpoint", settings)
-    return iam_endpoint(settings.region)
-
-
-def _checked(url: str, key: str, settings: Settings) -> str:
-    return check_endpoint(url, what=settings.origins[key], insecure=settings.insecure)

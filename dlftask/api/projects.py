@@ -4,8 +4,7 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from dlftask.api.responses import Send, error_for
-from dlftask.api.service import send_authorised
+from dlftask.api.responses import Send, error_for, send_authorised
 from dlftask.errors import ConfigurationError, DlftaskError, InvalidResponse
 from dlftask.task import read_json
 
