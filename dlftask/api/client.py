@@ -213,22 +213,13 @@ class Client:
         """The transport, made for the first request: importing requests takes time."""
         if self._closed:
             raise ConfigurationError("the client was closed")
-        settings = self.settings
         if self._transport is None:
             if self._connects_early and self._credentials.at_hand:
                 first = self.service.iam_endpoint or self.service.endpoint
-                begin_to_connect(first, settings.connect_timeout_s)
+                begin_to_connect(first, self.settings.connect_timeout_s)
             from dlftask.api.transport import Transport
 
-            self._transport = Transport(
-                connect_timeout_s=settings.connect_timeout_s,
-                read_timeout_s=settings.read_timeout_s,
-                connections=settings.concurrency,
-                rate=settings.rate,
-                ca_bundle=settings.ca_bundle,
-                insecure=settings.insecure,
-                trace=self._trace,
-            )
+            self._transport = Transport(self.settings, self._trace)
         return self._transport
 
     def _send(self, *args: Any, **options: Any) -> Response:

@@ -12,7 +12,6 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -35,6 +34,7 @@ from dlftask.api.responses import Response
 from dlftask.api.sockets import LONGEST_TIMEOUT_S
 from dlftask.errors import ConfigurationError, DlftaskError, InvalidResponse, ServiceUnavailable
 from dlftask.secrets import Secrets
+from dlftask.settings import Settings
 
 MAX_BODY = 64 * 1024 * 1024
 """Bytes of a response, unpacked."""
@@ -68,39 +68,28 @@ class _Adapter(HTTPAdapter):
 
 
 class Transport:
-    """Sends requests, at most ``connections`` at once; may be used by many threads.
+    """Sends requests within the limits of the settings; may be used by many threads.
 
-    ``connect_timeout_s`` bounds name resolution, connection and TLS together, ``read_timeout_s``
-    the response up to its last byte. At most ``rate`` requests begin in any second. ``trace`` gets
-    one text per request and response. Secrets are masked in it, and in each error that is made of a
-    response.
+    The connect timeout bounds name resolution, connection and TLS together, the read timeout the
+    response up to its last byte. ``trace`` gets one text per request and response. Secrets are
+    masked in it, and in each error that is made of a response.
     """
 
-    def __init__(
-        self,
-        *,
-        connect_timeout_s: float = 5.0,
-        read_timeout_s: float = 10.0,
-        connections: int = 8,
-        rate: int | None = None,
-        ca_bundle: Path | None = None,
-        insecure: bool = False,
-        trace: Callable[[str], None] | None = None,
-    ) -> None:
+    def __init__(self, settings: Settings, trace: Callable[[str], None] | None = None) -> None:
         self._secrets = Secrets()
         self._timeouts = (
-            min(connect_timeout_s, LONGEST_TIMEOUT_S),
-            min(read_timeout_s, LONGEST_TIMEOUT_S),
+            min(settings.connect_timeout_s, LONGEST_TIMEOUT_S),
+            min(settings.read_timeout_s, LONGEST_TIMEOUT_S),
         )
-        self._connections = connections
+        self._connections = settings.concurrency
         # A little wider than need be: a request can be on its way for longer than the next.
-        self._gap_s = 0.0 if rate is None else 1.02 / rate
+        self._gap_s = 0.0 if settings.rate is None else 1.02 / settings.rate
         self._trace = trace
-        self._verify: bool | str = not insecure
-        if insecure:
+        self._verify: bool | str = not settings.insecure
+        if settings.insecure:
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
-        elif ca_bundle is not None:
-            self._verify = str(ca_bundle)
+        elif settings.ca_bundle is not None:
+            self._verify = str(settings.ca_bundle)
         self._open()
 
     def close(self) -> None:
