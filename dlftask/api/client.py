@@ -23,6 +23,7 @@ from dlftask.api.sockets import begin_to_connect
 from dlftask.auth.credentials import Credentials, find_credentials
 from dlftask.durations import check_seconds
 from dlftask.errors import ConfigurationError
+from dlftask.options import OPTIONS
 from dlftask.settings import Settings, load_settings
 from dlftask.task import Task
 from dlftask.task_ids import check_task_id
@@ -83,11 +84,7 @@ class Client:
         trace: Callable[[str], None] | None = None,
         connects_early: bool = False,
     ) -> None:
-        parameters = dict(locals())  # before there is any other name
-        if settings is None:
-            for name in ("self", "settings", "trace", "connects_early"):
-                del parameters[name]
-            settings = _load_settings(parameters)
+        settings = settings or _load_settings(locals())
         self.settings = settings
         # Each is kept by its threads, for as long as one of them has a request in flight.
         self._pools = WeakSet[WorkerPool]()
@@ -246,7 +243,8 @@ def _checked_id(task_id: object) -> str:
 
 def _load_settings(parameters: Mapping[str, object]) -> Settings:
     """Settings of the parameters that were given. Raises ``TypeError`` that names a wrong one."""
-    given = {name: value for name, value in parameters.items() if value is not None}
+    names = [name for name in (*OPTIONS, "token") if parameters.get(name) is not None]
+    given = {name: parameters[name] for name in names}
     for name, value in given.items():
         types = _TYPES.get(name, (str,))
         # A bool is an int to Python, but no number of seconds.
