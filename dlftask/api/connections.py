@@ -211,8 +211,6 @@ class _LimitedTLSConnection(_LimitedConnection, HTTPSConnection):
     def connect(self) -> None:
         try:
             super().connect()
-        except DlftaskError:
-            raise
         except TimeoutError:
             raise self._expired() from None
         except (OSError, urllib3.exceptions.HTTPError, ValueError) as error:
@@ -220,8 +218,6 @@ class _LimitedTLSConnection(_LimitedConnection, HTTPSConnection):
 
     def _tls_error(self, error: Exception) -> DlftaskError:
         found = error.args[0] if error.args and isinstance(error.args[0], Exception) else error
-        if isinstance(found, TimeoutError):
-            return self._expired()
         if bad := self._bad_ca_bundle():
             return bad
         if isinstance(found, ssl.SSLCertVerificationError):
