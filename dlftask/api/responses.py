@@ -177,13 +177,11 @@ def _retry_after(response: Response) -> float | None:
     text = (response.headers.get("Retry-After") or "").strip()
     if re.fullmatch(r"[0-9]+", text):
         return min(float(text), _LONGEST_RETRY_AFTER_S)
-    if not text:
-        return None
     moment = _http_date(text)
     if moment is None:
         return None
-    now = _http_date(response.headers.get("Date") or "")
-    return max(0.0, moment - (time.time() if now is None else now))
+    now = _http_date(response.headers.get("Date") or "") or time.time()
+    return max(0.0, moment - now)
 
 
 def _http_date(text: str) -> float | None:
