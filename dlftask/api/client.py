@@ -17,10 +17,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakSet
 
-from dlftask.api.responses import Response, Send
-from dlftask.api.service import NAME_REGION, NO_REGION, Service
+from dlftask.api.responses import Response
+from dlftask.api.service import Service
 from dlftask.api.sockets import begin_to_connect
-from dlftask.auth.credentials import Credentials, find_credentials
+from dlftask.auth.credentials import find_credentials
 from dlftask.durations import check_seconds
 from dlftask.errors import ConfigurationError
 from dlftask.options import OPTIONS
@@ -89,7 +89,7 @@ class Client:
         # Each is kept by its threads, for as long as one of them has a request in flight.
         self._pools = WeakSet[WorkerPool]()
         _check_ca_bundle(settings)
-        self._credentials = _find_credentials(settings, self._send)
+        self._credentials = find_credentials(settings, self._send)
         self.service = Service(settings, self._credentials, self._send)
         self._trace = trace
         self._connects_early = connects_early
@@ -267,17 +267,6 @@ def _check_ca_bundle(settings: Settings) -> None:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ConfigurationError(f"CA bundle {settings.ca_bundle}: {reason}") from None
-
-
-def _find_credentials(settings: Settings, send: Send) -> Credentials:
-    """The credentials of the settings; without any, a missing region is named at once too."""
-    try:
-        return find_credentials(settings, send)
-    except ConfigurationError as error:
-        if settings.region is None and settings.endpoint is None:
-            hint = f"{NAME_REGION}; {error.hint}" if error.hint else NAME_REGION
-            raise ConfigurationError(f"{NO_REGION}, and {error.message}", hint=hint) from None
-        raise
 
 
 def _wait_policy(

@@ -5,6 +5,9 @@ from urllib.parse import urlsplit
 
 from dlftask.errors import ConfigurationError
 
+NO_REGION = "no region and no endpoint"
+NAME_REGION = "set --region or DLFTASK_REGION, or --endpoint"
+
 _REGION = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,48}[a-z0-9])?")
 REGIONS = (
     "ae-ad-1",

@@ -4,7 +4,13 @@ import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from dlftask.api.endpoints import check_endpoint, iam_endpoint, service_endpoint
+from dlftask.api.endpoints import (
+    NAME_REGION,
+    NO_REGION,
+    check_endpoint,
+    iam_endpoint,
+    service_endpoint,
+)
 from dlftask.api.projects import look_up_project
 from dlftask.api.responses import Response, Send, error_for, send_authorised
 from dlftask.errors import AuthenticationError, ConfigurationError, DlftaskError, InvalidResponse
@@ -13,9 +19,6 @@ from dlftask.task import Task, read_task
 
 if TYPE_CHECKING:
     from dlftask.auth.credentials import Credentials
-
-NO_REGION = "no region and no endpoint"
-NAME_REGION = "set --region or DLFTASK_REGION, or --endpoint"
 
 
 class Service:
