@@ -14,9 +14,7 @@ if TYPE_CHECKING:
 _HINT = "set --project-id or DLFTASK_PROJECT_ID"
 
 
-def look_up_project(
-    send: Send, credentials: "Credentials", *, iam_endpoint: str, region: str
-) -> str:
+def look_up_project(send: Send, credentials: "Credentials", iam_endpoint: str, region: str) -> str:
     """Ask IAM for the ID of the project that has the region's name.
 
     Raises ``ConfigurationError`` where there is none or more than one; ``AuthenticationError``,

@@ -109,10 +109,7 @@ class Service:
                     raise failure.with_traceback(None)
                 try:
                     self._project_id = look_up_project(
-                        self._send,
-                        self._credentials,
-                        iam_endpoint=self.iam_endpoint,
-                        region=self._region,
+                        self._send, self._credentials, self.iam_endpoint, self._region
                     )
                 except DlftaskError as error:
                     self._failure = error
