@@ -177,22 +177,16 @@ class _LimitedConnection(HTTPConnection):
 
     def _closed_early(self, error: OSError, *, fresh: bool) -> ServiceUnavailable:
         reason = (error.strerror or "").lower() or "the connection was closed"
-        kind = ServiceUnavailable if fresh else StaleConnection
-        return self._failure(f"{reason} before a response", kind=kind)
+        failure = self._failure(f"{reason} before a response")
+        return failure if fresh else StaleConnection(failure.message, hint=failure.hint)
 
     def _expired(self) -> ServiceUnavailable:
         limit = format_duration(float(self.timeout or 0))
         return self._failure(f"no {self._awaited} within {limit}")
 
-    def _failure(
-        self,
-        reason: str,
-        *,
-        hint: str | None = None,
-        kind: type[ServiceUnavailable] = ServiceUnavailable,
-    ) -> ServiceUnavailable:
+    def _failure(self, reason: str, hint: str | None = None) -> ServiceUnavailable:
         hint = hint or (PROXY_HINT if self.proxy else NETWORK_HINT)
-        return kind(f"{self._peer()}: {reason}", hint=hint)
+        return ServiceUnavailable(f"{self._peer()}: {reason}", hint=hint)
 
     def _proxy_name(self) -> str:
         return f"the proxy {self.host}:{self.port}"
@@ -214,12 +208,10 @@ class _LimitedTLSConnection(_LimitedConnection, HTTPSConnection):
         except TimeoutError:
             raise self._expired() from None
         except (OSError, urllib3.exceptions.HTTPError, ValueError) as error:
-            raise self._tls_error(error) from None
+            raise self._bad_ca_bundle() or self._tls_error(error) from None
 
-    def _tls_error(self, error: Exception) -> DlftaskError:
+    def _tls_error(self, error: Exception) -> ServiceUnavailable:
         found = error.args[0] if error.args and isinstance(error.args[0], Exception) else error
-        if bad := self._bad_ca_bundle():
-            return bad
         if isinstance(found, ssl.SSLCertVerificationError):
             return ServiceUnavailable(
                 f"{self._peer()}: the certificate is not trusted: {found.verify_message}",
@@ -227,8 +219,8 @@ class _LimitedTLSConnection(_LimitedConnection, HTTPSConnection):
                 hint="give the authority's certificate with --ca-bundle",
             )
         reason = getattr(found, "reason", None) or getattr(found, "strerror", None) or "failed"
-        return ServiceUnavailable(
-            f"{self._peer()}: no TLS connection: {str(reason).replace('_', ' ').lower()}",
+        return self._failure(
+            f"no TLS connection: {str(reason).replace('_', ' ').lower()}",
             hint="check that --endpoint is an https service that speaks TLS 1.2 or newer",
         )
 
