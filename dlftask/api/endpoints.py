@@ -48,11 +48,13 @@ _REGIONS_WITH_IAM = (frozenset(REGIONS) - {"cn-north-11", "ru-northwest-2"}) | {
 }
 
 
-def service_endpoint(region: str) -> str:
+def service_endpoint(region: str | None) -> str:
     """DataArts Factory in a region; one that is not known is taken by the pattern.
 
-    Raises ``ConfigurationError`` for what cannot be part of a host name.
+    Raises ``ConfigurationError`` for no region and for what cannot be part of a host name.
     """
+    if region is None:
+        raise ConfigurationError(NO_REGION, hint=NAME_REGION)
     name = "dayu" if region == "cn-east-4" else "dayu-dlf"
     return f"https://{name}.{_domain(region)}"
 

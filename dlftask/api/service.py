@@ -4,13 +4,7 @@ import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from dlftask.api.endpoints import (
-    NAME_REGION,
-    NO_REGION,
-    check_endpoint,
-    iam_endpoint,
-    service_endpoint,
-)
+from dlftask.api.endpoints import check_endpoint, iam_endpoint, service_endpoint
 from dlftask.api.projects import look_up_project
 from dlftask.api.responses import Response, Send, error_for, send_authorised
 from dlftask.errors import AuthenticationError, ConfigurationError, DlftaskError, InvalidResponse
@@ -120,8 +114,6 @@ class Service:
 def _service_url(settings: Settings) -> str:
     if settings.endpoint is not None:
         return _checked(settings.endpoint, "endpoint", settings)
-    if settings.region is None:
-        raise ConfigurationError(NO_REGION, hint=NAME_REGION)
     return service_endpoint(settings.region)
 
 
