@@ -136,5 +136,8 @@ def _value(found: Mapping[str, Any], *names: str) -> str:
 def _seconds(moment: object) -> float:
     from datetime import UTC, datetime
 
-    parsed = datetime.fromisoformat(str(moment))
-    return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
+    try:
+        parsed = datetime.fromisoformat(str(moment))
+        return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
+    except ValueError:
+        raise ValueError("its end is not a date") from None
