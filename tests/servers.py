@@ -5,8 +5,13 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from typing import Self
+from pathlib import Path
+from typing import Any, Self
 from urllib.parse import urlsplit
+
+from dlftask.api.transport import Transport
+from dlftask.profiles import Profile
+from dlftask.settings import Settings
 
 Talk = Callable[[socket.socket, bytes], object]
 """What a server does with a connection after it has read a request's head."""
@@ -173,3 +178,9 @@ def _pump(source: socket.socket, target: socket.socket) -> None:
 def chunked(parts: Iterable[bytes]) -> bytes:
     """A body in chunks, its end included."""
     return b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in parts) + b"0\r\n\r\n"
+
+
+def new_transport(*, trace: Callable[[str], None] | None = None, **limits: Any) -> Transport:
+    """A transport as a client makes it, but at any rate unless one is given."""
+    settings = Settings(Profile(None, "default", {}), {}, Path(), {}, rate=None)
+    return Transport(settings._replace(**limits), trace)

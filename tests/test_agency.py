@@ -25,14 +25,14 @@ from dlftask.errors import (
 from dlftask.profiles import Profile
 from dlftask.settings import Settings
 from dlftask.simulator import Simulator
-from tests.servers import Server, answer, sending
+from tests.servers import Server, answer, new_transport, sending
 
 START = 1_767_225_600.0  # 2026-01-01T00:00:00Z
 
 
 @pytest.fixture
 def transport() -> Iterator[Transport]:
-    transport = Transport()
+    transport = new_transport()
     yield transport
     transport.close()
 

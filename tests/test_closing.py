@@ -12,9 +12,8 @@ from typing import Any
 import pytest
 
 from dlftask import Client, ConfigurationError, DlftaskError
-from dlftask.api.transport import Transport
 from dlftask.waiting.workers import WorkerPool
-from tests.servers import TASK, Server, Talk, answer, request_path, sending
+from tests.servers import TASK, Server, Talk, answer, new_transport, request_path, sending
 
 RUNNING = answer(TASK.replace(b"SUCCESSFUL", b"RUNNING"))
 pytestmark = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="Linux counts them")
@@ -100,7 +99,7 @@ def test_closing_closes_idle_connections_though_an_error_of_another_is_kept() ->
             errors.append(error)  # and with it the frames that it came through
 
     with Server(talk, keep_alive=True) as server, nothing_left(server):
-        transport = Transport(read_timeout_s=600.0)
+        transport = new_transport(read_timeout_s=600.0)
         thread = threading.Thread(target=send, daemon=True)
         thread.start()
         while not server.heads:

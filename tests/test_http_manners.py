@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 
 from dlftask import __version__
-from dlftask.api.transport import Transport
 from tests.cli import configured, run_dlftask
-from tests.servers import TASK, Server, answer, sending
+from tests.servers import TASK, Server, answer, new_transport, sending
 
 PROJECT = "b384b9e9ab9b4ee8994c8633aabc9505"
 
@@ -199,6 +198,6 @@ def test_debug_shows_the_exchange_with_every_secret_masked_and_controls_made_vis
 
 
 def test_a_transport_says_nothing_of_what_it_was_given() -> None:
-    transport = Transport()
+    transport = new_transport()
     assert "token" not in repr(transport)
     transport.close()

@@ -20,6 +20,7 @@ from dlftask.errors import (
     ServiceUnavailable,
 )
 from dlftask.simulator import Simulator
+from tests.servers import new_transport
 
 PROJECTS: Mapping[str, Sequence[str] | None] = {
     "cn-north-4": ("p1",),
@@ -45,7 +46,7 @@ class Fixed(Credentials):
 
 @pytest.fixture
 def transport() -> Iterator[Transport]:
-    transport = Transport()
+    transport = new_transport()
     yield transport
     transport.close()
 

@@ -11,10 +11,9 @@ from pathlib import Path
 import pytest
 import trustme
 
-from dlftask.api.transport import Transport
 from dlftask.errors import ServiceUnavailable
 from tests.cli import configured, run_dlftask
-from tests.servers import Server, answer, forwarding, sending
+from tests.servers import Server, answer, forwarding, new_transport, sending
 
 PLAIN = "http://service.test"
 
@@ -153,7 +152,7 @@ def test_what_is_asked_directly_as_the_metadata_service_is_never_goes_through_a_
     with Server(sending(b"")) as proxy:
         monkeypatch.setenv("http_proxy", proxy.url)
         with pytest.raises(ServiceUnavailable):
-            Transport().send("GET", "http://service.invalid/", direct=direct)
+            new_transport().send("GET", "http://service.invalid/", direct=direct)
         assert proxy.connections == asked
 
 

@@ -7,13 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from dlftask.api.transport import Transport
 from dlftask.auth.signing import AccessKeyAuth
 from dlftask.auth.tokens import AccessKey
 from dlftask.secrets import Secrets
 from dlftask.simulator import Simulator
 from tests.cli import check_no_secret, configured, run_dlftask
-from tests.servers import Server, Talk, answer, sending
+from tests.servers import Server, Talk, answer, new_transport, sending
 
 TASK = "008aae2e675d3bcb01675d3c66f20000"
 MARK = "s3cret-of-mine"
@@ -160,7 +159,10 @@ def test_a_signature_is_masked_in_its_own_request_and_kept_no_longer() -> None:
 
     signatures: list[str] = []
     traces: list[str] = []
-    with Server(repeat) as server, contextlib.closing(Transport(trace=traces.append)) as transport:
+    with (
+        Server(repeat) as server,
+        contextlib.closing(new_transport(trace=traces.append)) as transport,
+    ):
         for second in range(20):
             auth = AccessKeyAuth(AccessKey("an-access-key", MARK), now=lambda: second)  # noqa: B023
             response = transport.send("GET", server.url, auth=auth)

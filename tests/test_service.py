@@ -2,6 +2,7 @@
 
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from requests.auth import AuthBase
@@ -10,6 +11,7 @@ from dlftask.api.responses import Response
 from dlftask.api.service import Service
 from dlftask.auth.signing import TokenAuth
 from dlftask.errors import ServiceUnavailable
+from dlftask.settings import load_settings
 
 
 class Known:
@@ -25,25 +27,29 @@ class Known:
         return False
 
 
-def test_those_who_wait_for_a_project_that_cannot_be_found_share_the_failure() -> None:
+def test_those_who_wait_for_a_project_that_cannot_be_found_share_the_failure(
+    tmp_path: Path,
+) -> None:
     looked_up: list[float] = []
+    project = b'{"projects": [{"id": "p"}]}'
+    task = b'{"id": "a", "status": "RUNNING"}'
 
-    def find_project() -> str:
+    def send(_method: str, url: str, **_: object) -> Response:
+        if not url.startswith("https://iam.test"):
+            return Response(200, {}, task)
         looked_up.append(time.monotonic())
         time.sleep(0.2)
         if len(looked_up) == 1:
             raise ServiceUnavailable("IAM failed", retry_after_s=3, request_id="r")
-        return "p"
+        return Response(200, {}, project)
 
-    def send(method: str, url: str, **_: object) -> Response:
-        return Response(200, {}, b'{"id": "a", "status": "RUNNING"}')
-
-    service = Service(
-        send,
-        endpoint="https://service.test",
-        credentials=Known(),  # type: ignore[arg-type]
-        find_project=find_project,
-    )
+    variables = {
+        "DLFTASK_ENDPOINT": "https://service.test",
+        "DLFTASK_IAM_ENDPOINT": "https://iam.test",
+        "DLFTASK_REGION": "cn-north-4",
+    }
+    settings = load_settings({}, environ=variables, home=tmp_path)
+    service = Service(settings, Known(), send)  # type: ignore[arg-type]
     errors: list[ServiceUnavailable] = []
 
     def ask() -> None:
@@ -57,6 +63,7 @@ def test_those_who_wait_for_a_project_that_cannot_be_found_share_the_failure() -
     for thread in threads:
         thread.join(5)
     assert len(looked_up) == 1
-    assert {(str(e), e.retry_after_s) for e in errors} == {("IAM failed (request ID r)", 3)}
+    failed = "could not look up the project ID for region 'cn-north-4': IAM failed (request ID r)"
+    assert {(str(e), e.retry_after_s) for e in errors} == {(failed, 3)}
     assert service.fetch("t1").id == "a"
     assert len(looked_up) == 2

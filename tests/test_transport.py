@@ -20,7 +20,7 @@ from dlftask.api.transport import Transport
 from dlftask.errors import DlftaskError, ServiceUnavailable
 from tests.cli import configured, run_dlftask
 from tests.running import Running, black_hole
-from tests.servers import TASK, Server, Talk, answer, request_path, sending
+from tests.servers import TASK, Server, Talk, answer, new_transport, request_path, sending
 from tests.test_tls import served_with
 
 MIB = 1024 * 1024
@@ -28,7 +28,7 @@ MIB = 1024 * 1024
 
 @pytest.fixture
 def transport() -> Iterator[Transport]:
-    with contextlib.closing(Transport()) as made:
+    with contextlib.closing(new_transport()) as made:
         yield made
 
 
@@ -95,7 +95,7 @@ def test_another_protocol_is_no_interim_response(transport: Transport) -> None:
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_forked_processes_each_get_their_own_responses(scheme: str) -> None:
     tls = served_with(trustme.CA().issue_cert("127.0.0.1")) if scheme == "https" else None
-    transport = Transport(insecure=True)
+    transport = new_transport(insecure=True)
     with Server(echo, keep_alive=True, tls=tls) as server, contextlib.closing(transport):
         assert paths(transport, server.url, 1) == asked(1)
         children = []
@@ -226,7 +226,7 @@ def test_a_dead_address_does_not_use_up_the_time_of_a_live_one(
             return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", found) for found in addresses]
 
         monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
-        with contextlib.closing(Transport(connect_timeout_s=4.0)) as transport:
+        with contextlib.closing(new_transport(connect_timeout_s=4.0)) as transport:
             assert transport.send("GET", "http://two.test").status == 200
             began_s = time.monotonic()
             assert transport.send("GET", "http://two.test").status == 200
@@ -264,7 +264,7 @@ def test_requests_are_spread_over_time_whoever_sends_them() -> None:
         times.append(time.monotonic())
         connection.sendall(answer())
 
-    transport = Transport(rate=10)
+    transport = new_transport(rate=10)
     began_s = time.monotonic()
     with Server(talk, keep_alive=True) as server, contextlib.closing(transport):
         in_threads(lambda name: paths(transport, server.url, 4, name), "abcd")

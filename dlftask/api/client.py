@@ -17,14 +17,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakSet
 
-from dlftask.api.endpoints import check_endpoint, iam_endpoint, service_endpoint
-from dlftask.api.projects import look_up_project
-from dlftask.api.responses import Response, Send
+from dlftask.api.responses import Response
 from dlftask.api.service import Service
 from dlftask.api.sockets import begin_to_connect
-from dlftask.auth.credentials import Credentials, find_credentials
+from dlftask.auth.credentials import find_credentials
 from dlftask.durations import check_seconds
 from dlftask.errors import ConfigurationError
+from dlftask.options import OPTIONS
 from dlftask.settings import Settings, load_settings
 from dlftask.task import Task
 from dlftask.task_ids import check_task_id
@@ -48,8 +47,6 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     "insecure": (bool,),
 }
 """What a parameter may be; any other is a string."""
-_NO_REGION = "no region and no endpoint"
-_NAME_REGION = "set --region or DLFTASK_REGION, or --endpoint"
 
 
 class Client:
@@ -87,31 +84,18 @@ class Client:
         trace: Callable[[str], None] | None = None,
         connects_early: bool = False,
     ) -> None:
-        parameters = dict(locals())  # before there is any other name
-        if settings is None:
-            for name in ("self", "settings", "trace", "connects_early"):
-                del parameters[name]
-            settings = _load_settings(parameters)
+        settings = settings or _load_settings(locals())
         self.settings = settings
         # Each is kept by its threads, for as long as one of them has a request in flight.
         self._pools = WeakSet[WorkerPool]()
         _check_ca_bundle(settings)
-        self._credentials = _find_credentials(settings, self._send)
-        self._service_url = _service_url(settings)
-        self._iam_url = _iam_url(settings)
+        self._credentials = find_credentials(settings, self._send)
+        self.service = Service(settings, self._credentials, self._send)
         self._trace = trace
         self._connects_early = connects_early
         self._lock = threading.Lock()
         self._transport: Transport | None = None
-        self._service: Service | None = None
         self._closed = False
-
-    @property
-    def service(self) -> Service:
-        """The service, made for the first request: importing requests takes time."""
-        with self._lock:
-            self._service = self._service or self._open()
-            return self._service
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -124,10 +108,10 @@ class Client:
     @property
     def description(self) -> str:
         """Which service and project are used, and with whose credentials; no secret."""
-        settings, credentials = self.settings, self._credentials
+        settings, credentials, service = self.settings, self._credentials, self.service
         return (
-            f"* endpoint: {self._service_url}\n"
-            f"* project: {settings.project_id or f'looked up at {self._iam_url}'}\n"
+            f"* endpoint: {service.endpoint}\n"
+            f"* project: {settings.project_id or f'looked up at {service.iam_endpoint}'}\n"
             f"* workspace: {settings.workspace or 'none (the default one)'}\n"
             f"* credential: {credentials.kind} from {credentials.source}"
         )
@@ -189,11 +173,10 @@ class Client:
     ) -> Iterator[list[Snapshot]]:
         """The tasks that changed, again and again, as ``scheduler.poll`` yields them."""
         distinct = list(dict.fromkeys(_checked_id(task_id) for task_id in task_ids))
-        service = self.service
-        service.begin_run()
-        pool = WorkerPool(service.fetch, size=self.settings.concurrency)
+        self.service.begin_run()
+        pool = WorkerPool(self.service.fetch, size=self.settings.concurrency)
         with self._lock:
-            self._check_open()
+            self._open()
             self._pools.add(pool)
         try:
             yield from poll(distinct, pool, policy, note=note, tick_s=tick_s)
@@ -223,51 +206,23 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _check_open(self) -> None:
+    def _open(self) -> "Transport":
+        """The transport, made for the first request: importing requests takes time."""
         if self._closed:
             raise ConfigurationError("the client was closed")
+        if self._transport is None:
+            if self._connects_early and self._credentials.at_hand:
+                first = self.service.iam_endpoint or self.service.endpoint
+                begin_to_connect(first, self.settings.connect_timeout_s)
+            from dlftask.api.transport import Transport
 
-    def _open(self) -> Service:
-        settings = self.settings
-        self._check_open()
-        if self._connects_early and self._credentials.at_hand:
-            begin_to_connect(self._iam_url or self._service_url, settings.connect_timeout_s)
-        from dlftask.api.transport import Transport
-
-        self._transport = Transport(
-            connect_timeout_s=settings.connect_timeout_s,
-            read_timeout_s=settings.read_timeout_s,
-            connections=settings.concurrency,
-            rate=settings.rate,
-            ca_bundle=settings.ca_bundle,
-            insecure=settings.insecure,
-            trace=self._trace,
-        )
-        return Service(
-            self._transport.send,
-            endpoint=self._service_url,
-            credentials=self._credentials,
-            find_project=self._find_project,
-            workspace=settings.workspace,
-        )
+            self._transport = Transport(self.settings, self._trace)
+        return self._transport
 
     def _send(self, *args: Any, **options: Any) -> Response:
-        if self._transport is None:
-            raise AssertionError("requests are sent by the service, which is opened")
-        return self._transport.send(*args, **options)
-
-    def _find_project(self) -> str:
-        settings = self.settings
-        if settings.project_id is not None:
-            return settings.project_id
-        if self._iam_url is None or settings.region is None:
-            raise AssertionError("without a project ID there is a region")
-        return look_up_project(
-            self._send,
-            self._credentials,
-            iam_endpoint=self._iam_url,
-            region=settings.region,
-        )
+        with self._lock:
+            transport = self._open()
+        return transport.send(*args, **options)
 
     def _last_state(self, task_id: str, policy: WaitPolicy) -> Task:
         last = Snapshot(task_id)
@@ -288,7 +243,8 @@ def _checked_id(task_id: object) -> str:
 
 def _load_settings(parameters: Mapping[str, object]) -> Settings:
     """Settings of the parameters that were given. Raises ``TypeError`` that names a wrong one."""
-    given = {name: value for name, value in parameters.items() if value is not None}
+    names = [name for name in (*OPTIONS, "token") if parameters.get(name) is not None]
+    given = {name: parameters[name] for name in names}
     for name, value in given.items():
         types = _TYPES.get(name, (str,))
         # A bool is an int to Python, but no number of seconds.
@@ -313,17 +269,6 @@ def _check_ca_bundle(settings: Settings) -> None:
         raise ConfigurationError(f"CA bundle {settings.ca_bundle}: {reason}") from None
 
 
-def _find_credentials(settings: Settings, send: Send) -> Credentials:
-    """The credentials of the settings; without any, a missing region is named at once too."""
-    try:
-        return find_credentials(settings, send)
-    except ConfigurationError as error:
-        if settings.region is None and settings.endpoint is None:
-            hint = f"{_NAME_REGION}; {error.hint}" if error.hint else _NAME_REGION
-            raise ConfigurationError(f"{_NO_REGION}, and {error.message}", hint=hint) from None
-        raise
-
-
 def _wait_policy(
     timeout: float | None, interval: float | None, max_outage: float, *, fail_fast: bool
 ) -> WaitPolicy:
@@ -346,29 +291,3 @@ def _wait_policy(
         began_s=time.monotonic(),
         fail_fast=fail_fast,
     )
-
-
-def _service_url(settings: Settings) -> str:
-    if settings.endpoint is not None:
-        return _checked(settings.endpoint, "endpoint", settings)
-    if settings.region is None:
-        raise ConfigurationError(_NO_REGION, hint=_NAME_REGION)
-    return service_endpoint(settings.region)
-
-
-def _iam_url(settings: Settings) -> str | None:
-    """Where the project ID is looked up; ``None`` where it is known."""
-    if settings.project_id is not None:
-        return None
-    if settings.region is None:
-        raise ConfigurationError(
-            "no project ID, and no region to look it up by",
-            hint="set --project-id or DLFTASK_PROJECT_ID, or --region to have it looked up",
-        )
-    if settings.iam_endpoint is not None:
-        return _checked(settings.iam_endpoint, "iam_endpoint", settings)
-    return iam_endpoint(settings.region)
-
-
-def _checked(url: str, key: str, settings: Settings) -> str:
-    return check_endpoint(url, what=settings.origins[key], insecure=settings.insecure)

@@ -11,6 +11,7 @@ import socket
 import ssl
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
@@ -40,15 +41,22 @@ class StaleConnection(ServiceUnavailable):
 class _Reader(io.RawIOBase):
     """Reads a response from a socket until a moment of ``time.monotonic``, or until it is closed.
 
-    The time in which the process was stopped does not count. Raises ``TimeoutError``.
+    The time in which the process was stopped does not count. Raises what ``expired`` gives.
     """
 
     received = False
 
-    def __init__(self, sock: socket.socket, until_s: float, closed: threading.Event) -> None:
+    def __init__(
+        self,
+        sock: socket.socket,
+        until_s: float,
+        client_closed: threading.Event,
+        expired: Callable[[], DlftaskError],
+    ) -> None:
         self._sock = sock
         self._until_s = until_s
-        self._client_closed = closed
+        self._client_closed = client_closed
+        self._expired = expired
         self._looked_s = time.monotonic()
         # Keeps the socket open for as long as the response is read.
         self._file = sock.makefile("rb", buffering=0)
@@ -68,7 +76,7 @@ class _Reader(io.RawIOBase):
             self._looked_s = now_s
             left_s = self._until_s - now_s
             if left_s <= 0 or self._client_closed.is_set():
-                raise TimeoutError
+                raise self._expired()
             self._sock.settimeout(min(left_s, _SLICE_S))
             with suppress(TimeoutError):
                 size = self._sock.recv_into(buffer)
@@ -96,6 +104,7 @@ class _LimitedConnection(HTTPConnection):
     """A connection that keeps its time limits, and says of an error what was going on."""
 
     _until_s = 0.0
+    _awaited = "connection"
     _used = False
     _reader: _Reader
 
@@ -103,21 +112,24 @@ class _LimitedConnection(HTTPConnection):
         self._client_closed = client_closed
         super().__init__(**options)
 
+    def _await(self, what: str) -> None:
+        """From now on the timeout runs, for a connection or for a response."""
+        self._awaited = what
+        self._until_s = time.monotonic() + float(self.timeout or 0)
+
     def _new_conn(self) -> socket.socket:
         self._used = False
-        self._until_s = time.monotonic() + float(self.timeout or 0)
+        self._await("connection")
         try:
             sock = connect(self._dns_host, self.port, self._until_s)
         except TimeoutError:
-            raise self._no_connection() from None
+            raise self._expired() from None
         except OSError as error:
-            raise ServiceUnavailable(
-                f"{self._peer()}: {(error.strerror or str(error)).lower()}", hint=self._hint()
-            ) from None
+            raise self._failure((error.strerror or str(error)).lower()) from None
         if sock is None:
             region = None if self.proxy else nearest_region(self.host)
-            hint = f"did you mean --region {region}?" if region else self._hint()
-            raise ServiceUnavailable(f"{self._peer()}: the host name does not resolve", hint=hint)
+            hint = f"did you mean --region {region}?" if region else None
+            raise self._failure("the host name does not resolve", hint=hint)
         self._limit(sock)
         return sock
 
@@ -128,8 +140,6 @@ class _LimitedConnection(HTTPConnection):
     def _tunnel(self) -> None:
         try:
             super()._tunnel()
-        except TimeoutError:
-            raise self._no_connection() from None
         except (OSError, http.client.HTTPException) as error:
             refused = _TUNNEL_REFUSED.search(str(error))
             raise proxy_refused(self._proxy_name(), refused[1] if refused else None) from None
@@ -150,39 +160,33 @@ class _LimitedConnection(HTTPConnection):
         self, sock: socket.socket, **options: Any
     ) -> _Response:
         """How ``http.client`` makes a response, a tunnel's too."""
-        self._reader = _Reader(sock, self._until_s, self._client_closed)
+        self._reader = _Reader(sock, self._until_s, self._client_closed, self._expired)
         return _Response(cast("socket.socket", self._reader), **options)
 
     def getresponse(self) -> Any:
-        limit_s = float(self.timeout or 0)
-        self._until_s = time.monotonic() + limit_s
+        self._await("response")
         try:
             response = super().getresponse()
-        except TimeoutError:
-            raise no_response(self._peer(), limit_s) from None
-        except (ConnectionError, http.client.RemoteDisconnected) as error:
+        except OSError as error:
             fresh = not self._used or self._reader.received
             raise self._closed_early(error, fresh=fresh) from None
         except (http.client.HTTPException, urllib3.exceptions.InvalidHeader, ValueError):
             raise not_http(self._peer()) from None
-        except OSError as error:
-            raise broken(self._peer(), error) from None
         self._used = True
         return response
 
     def _closed_early(self, error: OSError, *, fresh: bool) -> ServiceUnavailable:
-        kind = ServiceUnavailable if fresh else StaleConnection
         reason = (error.strerror or "").lower() or "the connection was closed"
-        return kind(f"{self._peer()}: {reason} before a response", hint=self._hint())
+        failure = self._failure(f"{reason} before a response")
+        return failure if fresh else StaleConnection(failure.message, hint=failure.hint)
 
-    def _no_connection(self) -> ServiceUnavailable:
+    def _expired(self) -> ServiceUnavailable:
         limit = format_duration(float(self.timeout or 0))
-        return ServiceUnavailable(
-            f"{self._peer()}: no connection within {limit}", hint=self._hint()
-        )
+        return self._failure(f"no {self._awaited} within {limit}")
 
-    def _hint(self) -> str:
-        return PROXY_HINT if self.proxy else NETWORK_HINT
+    def _failure(self, reason: str, hint: str | None = None) -> ServiceUnavailable:
+        hint = hint or (PROXY_HINT if self.proxy else NETWORK_HINT)
+        return ServiceUnavailable(f"{self._peer()}: {reason}", hint=hint)
 
     def _proxy_name(self) -> str:
         return f"the proxy {self.host}:{self.port}"
@@ -201,19 +205,13 @@ class _LimitedTLSConnection(_LimitedConnection, HTTPSConnection):
     def connect(self) -> None:
         try:
             super().connect()
-        except DlftaskError:
-            raise
         except TimeoutError:
-            raise self._no_connection() from None
+            raise self._expired() from None
         except (OSError, urllib3.exceptions.HTTPError, ValueError) as error:
-            raise self._tls_error(error) from None
+            raise self._bad_ca_bundle() or self._tls_error(error) from None
 
-    def _tls_error(self, error: Exception) -> DlftaskError:
+    def _tls_error(self, error: Exception) -> ServiceUnavailable:
         found = error.args[0] if error.args and isinstance(error.args[0], Exception) else error
-        if isinstance(found, TimeoutError):
-            return self._no_connection()
-        if bad := self._bad_ca_bundle():
-            return bad
         if isinstance(found, ssl.SSLCertVerificationError):
             return ServiceUnavailable(
                 f"{self._peer()}: the certificate is not trusted: {found.verify_message}",
@@ -221,8 +219,8 @@ class _LimitedTLSConnection(_LimitedConnection, HTTPSConnection):
                 hint="give the authority's certificate with --ca-bundle",
             )
         reason = getattr(found, "reason", None) or getattr(found, "strerror", None) or "failed"
-        return ServiceUnavailable(
-            f"{self._peer()}: no TLS connection: {str(reason).replace('_', ' ').lower()}",
+        return self._failure(
+            f"no TLS connection: {str(reason).replace('_', ' ').lower()}",
             hint="check that --endpoint is an https service that speaks TLS 1.2 or newer",
         )
 
@@ -242,25 +240,12 @@ class _LimitedTLSConnection(_LimitedConnection, HTTPSConnection):
 CONNECTIONS = {"http": _LimitedConnection, "https": _LimitedTLSConnection}
 
 
-def no_response(peer: str, limit_s: float) -> ServiceUnavailable:
-    """No whole response in time."""
-    return ServiceUnavailable(
-        f"{peer}: no response within {format_duration(limit_s)}", hint=NETWORK_HINT
-    )
-
-
 def not_http(peer: str) -> InvalidResponse:
     """What came is not HTTP."""
     return InvalidResponse(
         f"{peer}: the response is not HTTP",
         hint="check --endpoint: its port, and whether it is http or https",
     )
-
-
-def broken(peer: str, error: Exception) -> ServiceUnavailable:
-    """The connection broke."""
-    reason = str(getattr(error, "strerror", None) or "the connection broke").lower()
-    return ServiceUnavailable(f"{peer}: {reason}", hint=NETWORK_HINT)
 
 
 def proxy_refused(proxy: str, status: str | None) -> ServiceUnavailable:

@@ -5,6 +5,9 @@ from urllib.parse import urlsplit
 
 from dlftask.errors import ConfigurationError
 
+NO_REGION = "no region and no endpoint"
+NAME_REGION = "set --region or DLFTASK_REGION, or --endpoint"
+
 _REGION = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,48}[a-z0-9])?")
 REGIONS = (
     "ae-ad-1",
@@ -45,19 +48,22 @@ _REGIONS_WITH_IAM = (frozenset(REGIONS) - {"cn-north-11", "ru-northwest-2"}) | {
 }
 
 
-def service_endpoint(region: str) -> str:
+def service_endpoint(region: str | None) -> str:
     """DataArts Factory in a region; one that is not known is taken by the pattern.
 
-    Raises ``ConfigurationError`` for what cannot be part of a host name.
+    Raises ``ConfigurationError`` for no region and for what cannot be part of a host name.
     """
+    if region is None:
+        raise ConfigurationError(NO_REGION, hint=NAME_REGION)
     name = "dayu" if region == "cn-east-4" else "dayu-dlf"
-    return f"https://{name}.{_checked_region(region)}.{_domain(region)}"
+    return f"https://{name}.{_domain(region)}"
 
 
 def iam_endpoint(region: str) -> str:
     """IAM for a region. Raises ``ConfigurationError`` for what cannot be part of a host name."""
-    if _checked_region(region) in _REGIONS_WITH_IAM or _in_europe(region):
-        return f"https://iam.{region}.{_domain(region)}"
+    domain = _domain(region)
+    if region in _REGIONS_WITH_IAM or domain.endswith(".eu"):
+        return f"https://iam.{domain}"
     return "https://iam.myhuaweicloud.com"
 
 
@@ -65,12 +71,10 @@ def nearest_region(host: str) -> str | None:
     """The known region that is nearest to the unknown one in a host's name, if one is near."""
     from difflib import get_close_matches
 
-    region = (
-        host.split(".")[1] if host.endswith((".myhuaweicloud.com", ".myhuaweicloud.eu")) else ""
-    )
-    if region in REGIONS:
+    found = re.fullmatch(r"[^.]+\.([^.]+)\.myhuaweicloud\.(?:com|eu)", host)
+    if found is None or found[1] in REGIONS:
         return None
-    return next(iter(get_close_matches(region, REGIONS, n=1, cutoff=0.75)), None)
+    return next(iter(get_close_matches(found[1], REGIONS, n=1, cutoff=0.75)), None)
 
 
 def check_endpoint(url: str, *, what: str, insecure: bool) -> str:
@@ -119,22 +123,17 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _checked_region(region: str) -> str:
+def _domain(region: str) -> str:
+    """The domain of a region's hosts, by its name, once that is checked.
+
+    The European cloud has its own; the vendor's SDK has its regions under ``.com``, wrongly.
+    """
     if not _REGION.fullmatch(region):
         raise ConfigurationError(
             f"{region!r} is not a valid region name",
             hint="a region looks like cn-north-4; see --region, or name the service by --endpoint",
         )
-    return region
-
-
-def _in_europe(region: str) -> bool:
-    """The regions of the European cloud; the vendor's SDK has them under ``.com``, wrongly."""
-    return region.startswith("eu-west-1")
-
-
-def _domain(region: str) -> str:
-    return "myhuaweicloud.eu" if _in_europe(region) else "myhuaweicloud.com"
+    return f"{region}.myhuaweicloud.{'eu' if region.startswith('eu-west-1') else 'com'}"
 
 
 def _is_host(host: str) -> bool:

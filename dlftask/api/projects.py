@@ -4,9 +4,8 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from dlftask.api.responses import Send, error_for
-from dlftask.api.service import send_authorised
-from dlftask.errors import ConfigurationError, DlftaskError, InvalidResponse
+from dlftask.api.responses import Send, error_for, send_authorised
+from dlftask.errors import ConfigurationError, DlftaskError
 from dlftask.task import read_json
 
 if TYPE_CHECKING:
@@ -15,9 +14,7 @@ if TYPE_CHECKING:
 _HINT = "set --project-id or DLFTASK_PROJECT_ID"
 
 
-def look_up_project(
-    send: Send, credentials: "Credentials", *, iam_endpoint: str, region: str
-) -> str:
+def look_up_project(send: Send, credentials: "Credentials", iam_endpoint: str, region: str) -> str:
     """Ask IAM for the ID of the project that has the region's name.
 
     Raises ``ConfigurationError`` where there is none or more than one; ``AuthenticationError``,
@@ -27,20 +24,13 @@ def look_up_project(
     url = f"{iam_endpoint}/v3/projects?name={quote(region, safe='')}"
     try:
         response = send_authorised(send, credentials, "GET", url)
-        if not response.ok:
+        ids = _read_ids(response.body) if response.ok else None
+        if ids is None:
             raise error_for(response, "IAM", source=credentials.source, is_issuer=True)
     except DlftaskError as error:
         hint = f"{_HINT} to do without IAM"
         hint = f"{hint}; or {error.hint}" if error.hint else hint
         raise error.with_context(failed, hint=hint) from None
-    ids = _read_ids(response.body)
-    if ids is None:
-        raise InvalidResponse(
-            f"{failed}: IAM gave an invalid response",
-            http_status=response.status,
-            request_id=response.request_id,
-            hint=f"check --iam-endpoint, or {_HINT}",
-        )
     if not ids:
         raise ConfigurationError(
             f"IAM knows no project for region {region!r} that these credentials may see",

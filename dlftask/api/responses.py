@@ -1,4 +1,4 @@
-"""An HTTP response, and the error that it stands for where it is not the one hoped for."""
+"""An authorised request, its response, and the error that this stands for."""
 
 import re
 import time
@@ -19,6 +19,8 @@ from dlftask.task import read_json
 
 if TYPE_CHECKING:
     from requests.auth import AuthBase
+
+    from dlftask.auth.credentials import Credentials
 
 NOT_FOUND_CODES = frozenset({"DLF.0810", "DLF.20810"})
 NO_PERMISSION_CODE = "DLF.6888"
@@ -75,6 +77,28 @@ class Send(Protocol):
         direct: bool = False,
     ) -> Response:
         """Send the request once."""
+
+
+def send_authorised(
+    send: Send,
+    credentials: "Credentials",
+    method: str,
+    url: str,
+    *,
+    project_id: str | None = None,
+    headers: Mapping[str, str] = {},
+    body: bytes = b"",
+) -> Response:
+    """Send a request with the credentials; after a 401 once more, where they can be read again.
+
+    Raises what ``send`` and ``credentials.auth`` raise.
+    """
+    auth = credentials.auth(project_id)
+    response = send(method, url, headers=headers, auth=auth, body=body)
+    if response.status == 401 and credentials.forget(auth):
+        auth = credentials.auth(project_id)
+        response = send(method, url, headers=headers, auth=auth, body=body)
+    return response
 
 
 def error_for(
@@ -153,13 +177,11 @@ def _retry_after(response: Response) -> float | None:
     text = (response.headers.get("Retry-After") or "").strip()
     if re.fullmatch(r"[0-9]+", text):
         return min(float(text), _LONGEST_RETRY_AFTER_S)
-    if not text:
-        return None
     moment = _http_date(text)
     if moment is None:
         return None
-    now = _http_date(response.headers.get("Date") or "")
-    return max(0.0, moment - (time.time() if now is None else now))
+    now = _http_date(response.headers.get("Date") or "") or time.time()
+    return max(0.0, moment - now)
 
 
 def _http_date(text: str) -> float | None:

@@ -1,66 +1,40 @@
-"""One authorised request, and the service's call for a task."""
+"""The service: where it is, and its call for a task."""
 
 import threading
-from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from dlftask.api.responses import Response, Send, error_for
-from dlftask.errors import AuthenticationError, DlftaskError, InvalidResponse
+from dlftask.api.endpoints import check_endpoint, iam_endpoint, service_endpoint
+from dlftask.api.projects import look_up_project
+from dlftask.api.responses import Response, Send, error_for, send_authorised
+from dlftask.errors import AuthenticationError, ConfigurationError, DlftaskError, InvalidResponse
+from dlftask.settings import Settings
 from dlftask.task import Task, read_task
 
 if TYPE_CHECKING:
     from dlftask.auth.credentials import Credentials
 
 
-def send_authorised(
-    send: Send,
-    credentials: "Credentials",
-    method: str,
-    url: str,
-    *,
-    project_id: str | None = None,
-    headers: Mapping[str, str] = {},
-    body: bytes = b"",
-) -> Response:
-    """Send a request with the credentials; after a 401 once more, where they can be read again.
-
-    Raises what ``send`` and ``credentials.auth`` raise.
-    """
-    auth = credentials.auth(project_id)
-    response = send(method, url, headers=headers, auth=auth, body=body)
-    if response.status == 401 and credentials.forget(auth):
-        auth = credentials.auth(project_id)
-        response = send(method, url, headers=headers, auth=auth, body=body)
-    return response
-
-
 class Service:
     """The service as one user sees it: an endpoint, a project, perhaps a workspace.
 
-    ``find_project`` is called when the project ID is first needed, until it gives one. May be used
-    by many threads at once.
+    The project ID is looked up when it is first needed, unless the settings name it; then
+    ``iam_endpoint`` is empty. May be used by many threads at once. Raises ``ConfigurationError``.
     """
 
-    def __init__(
-        self,
-        send: Send,
-        *,
-        endpoint: str,
-        credentials: "Credentials",
-        find_project: Callable[[], str],
-        workspace: str | None = None,
-    ) -> None:
-        self._send = send
-        self._endpoint = endpoint
+    def __init__(self, settings: Settings, credentials: "Credentials", send: Send) -> None:
+        self.endpoint = _service_url(settings)
+        self.iam_endpoint = "" if settings.project_id else _iam_url(settings)
         self._credentials = credentials
-        self._find_project = find_project
+        self._send = send
+        self._region = settings.region or ""
         self._lock = threading.Lock()
-        self._project_id: str | None = None
+        self._project_id = settings.project_id
         self._failure: DlftaskError | None = None
-        # The HTTP library sends a header's characters as Latin-1; this makes them UTF-8.
-        sent = None if workspace is None else workspace.encode().decode("latin-1")
-        self._headers = {} if sent is None else {"workspace": sent}
+        self._headers: dict[str, str] = {}
+        if settings.workspace is not None:
+            # The HTTP library sends a header's characters as Latin-1; this makes them UTF-8.
+            self._headers["workspace"] = settings.workspace.encode().decode("latin-1")
 
     def begin_run(self) -> None:
         """Ask IAM again though it has refused: a refusal counts for one run."""
@@ -78,14 +52,14 @@ class Service:
     def call(self, method: str, path: str, *, body: bytes = b"") -> Response:
         """Call the service below the project's own path. Raises unless the response is a 2xx."""
         project_id = self._project()
-        headers: Mapping[str, str] = self._headers
+        headers = dict(self._headers)
         if body:
-            headers = {**headers, "Content-Type": "application/json"}
+            headers["Content-Type"] = "application/json"
         response = send_authorised(
             self._send,
             self._credentials,
             method,
-            f"{self._endpoint}/v1/{project_id}/{path}",
+            f"{self.endpoint}/v1/{project_id}/{path}",
             project_id=project_id,
             headers=headers,
             body=body,
@@ -128,8 +102,32 @@ class Service:
                 if failure is not None and (refused or failure is not failure_before):
                     raise failure.with_traceback(None)
                 try:
-                    self._project_id = self._find_project()
+                    self._project_id = look_up_project(
+                        self._send, self._credentials, self.iam_endpoint, self._region
+                    )
                 except DlftaskError as error:
                     self._failure = error
                     raise
             return self._project_id
+
+
+def _service_url(settings: Settings) -> str:
+    if settings.endpoint is not None:
+        return _checked(settings.endpoint, "endpoint", settings)
+    return service_endpoint(settings.region)
+
+
+def _iam_url(settings: Settings) -> str:
+    """Where the project ID is looked up."""
+    if settings.region is None:
+        raise ConfigurationError(
+            "no project ID, and no region to look it up by",
+            hint="set --project-id or DLFTASK_PROJECT_ID, or --region to have it looked up",
+        )
+    if settings.iam_endpoint is not None:
+        return _checked(settings.iam_endpoint, "iam_endpoint", settings)
+    return iam_endpoint(settings.region)
+
+
+def _checked(url: str, key: str, settings: Settings) -> str:
+    return check_endpoint(url, what=settings.origins[key], insecure=settings.insecure)

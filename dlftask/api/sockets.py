@@ -25,8 +25,7 @@ class _Background:
     def __init__(self, call: Callable[[], Any]) -> None:
         self._call = call
         self._ended = threading.Event()
-        self._result: Any = None
-        self._error: OSError | None = None
+        self._outcome: Any = None
 
     def start(self) -> None:
         try:
@@ -36,9 +35,9 @@ class _Background:
 
     def _run(self) -> None:
         try:
-            self._result = self._call()
+            self._outcome = self._call()
         except OSError as error:
-            self._error = error
+            self._outcome = error
         finally:
             self._ended.set()
 
@@ -46,9 +45,9 @@ class _Background:
         """What the call gives or raises; ``TimeoutError`` where it has not ended by then."""
         if not self._ended.wait(max(0.0, until_s - time.monotonic())):
             raise TimeoutError
-        if self._error is not None:
-            raise self._error
-        return self._result
+        if isinstance(self._outcome, OSError):
+            raise self._outcome
+        return self._outcome
 
 
 _lookups: dict[tuple[int, str, int], _Background] = {}

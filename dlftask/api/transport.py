@@ -12,7 +12,6 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,14 +19,13 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
-from requests.utils import get_environ_proxies, select_proxy
+from requests.utils import get_environ_proxies
 
 from dlftask import __version__
 from dlftask.api.connections import (
     CONNECTIONS,
+    NETWORK_HINT,
     StaleConnection,
-    broken,
-    no_response,
     not_http,
     proxy_refused,
 )
@@ -36,6 +34,7 @@ from dlftask.api.responses import Response
 from dlftask.api.sockets import LONGEST_TIMEOUT_S
 from dlftask.errors import ConfigurationError, DlftaskError, InvalidResponse, ServiceUnavailable
 from dlftask.secrets import Secrets
+from dlftask.settings import Settings
 
 MAX_BODY = 64 * 1024 * 1024
 """Bytes of a response, unpacked."""
@@ -69,39 +68,28 @@ class _Adapter(HTTPAdapter):
 
 
 class Transport:
-    """Sends requests, at most ``connections`` at once; may be used by many threads.
+    """Sends requests within the limits of the settings; may be used by many threads.
 
-    ``connect_timeout_s`` bounds name resolution, connection and TLS together, ``read_timeout_s``
-    the response up to its last byte. At most ``rate`` requests begin in any second. ``trace`` gets
-    one text per request and response. Secrets are masked in it, and in each error that is made of a
-    response.
+    The connect timeout bounds name resolution, connection and TLS together, the read timeout the
+    response up to its last byte. ``trace`` gets one text per request and response. Secrets are
+    masked in it, and in each error that is made of a response.
     """
 
-    def __init__(
-        self,
-        *,
-        connect_timeout_s: float = 5.0,
-        read_timeout_s: float = 10.0,
-        connections: int = 8,
-        rate: int | None = None,
-        ca_bundle: Path | None = None,
-        insecure: bool = False,
-        trace: Callable[[str], None] | None = None,
-    ) -> None:
+    def __init__(self, settings: Settings, trace: Callable[[str], None] | None = None) -> None:
         self._secrets = Secrets()
         self._timeouts = (
-            min(connect_timeout_s, LONGEST_TIMEOUT_S),
-            min(read_timeout_s, LONGEST_TIMEOUT_S),
+            min(settings.connect_timeout_s, LONGEST_TIMEOUT_S),
+            min(settings.read_timeout_s, LONGEST_TIMEOUT_S),
         )
-        self._connections = connections
+        self._connections = settings.concurrency
         # A little wider than need be: a request can be on its way for longer than the next.
-        self._gap_s = 0.0 if rate is None else 1.02 / rate
+        self._gap_s = 0.0 if settings.rate is None else 1.02 / settings.rate
         self._trace = trace
-        self._verify: bool | str = not insecure
-        if insecure:
+        self._verify: bool | str = not settings.insecure
+        if settings.insecure:
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
-        elif ca_bundle is not None:
-            self._verify = str(ca_bundle)
+        elif settings.ca_bundle is not None:
+            self._verify = str(settings.ca_bundle)
         self._open()
 
     def close(self) -> None:
@@ -122,9 +110,11 @@ class Transport:
         """Send one request. Raises ``ServiceUnavailable`` and ``InvalidResponse``; see ``Send``."""
         if os.getpid() != self._process:
             self._open()  # the connections are the parent's: two that read one mix up responses
-        loopback = is_loopback(urlsplit(url).hostname or "")
-        proxies = {} if direct or loopback else _environment_proxies(url)
-        userinfo, at, _ = (select_proxy(url, proxies) or "").rpartition("@")
+        target = urlsplit(url)
+        direct = direct or is_loopback(target.hostname or "")
+        proxies = {} if direct else get_environ_proxies(url)
+        proxy = proxies.get(target.scheme, "")  # ALL_PROXY is not for us
+        userinfo, at, _ = proxy.rpartition("@")
         if at:
             self._secrets.add_userinfo(userinfo.rpartition("//")[2])
         request = requests.Request(
@@ -141,11 +131,11 @@ class Transport:
         )
         with self._slots:
             try:
-                return self._send_once(request, proxies)
+                return self._send_once(request, proxy)
             except StaleConnection:
                 # The others that were kept may be as dead; a thread that is using one still has it.
                 self._adapter = _Adapter(self._closed, self._connections)
-                return self._send_once(request, proxies)
+                return self._send_once(request, proxy)
 
     def _open(self) -> None:
         """Begin with no connection."""
@@ -164,38 +154,41 @@ class Transport:
         if self._closed.is_set():
             raise ConfigurationError("the client was closed")
 
-    def _send_once(self, request: requests.Request, proxies: dict[str, str]) -> Response:
+    def _send_once(self, request: requests.Request, proxy: str) -> Response:
         self._wait_for_turn()
         started_s = time.monotonic()
         prepared = request.prepare()
         secrets = self._secrets_of(prepared.headers, request.auth)
         report = partial(self._report, prepared, started_s, secrets)
-        peer = urlsplit(request.url).netloc
+        target = urlsplit(request.url)
+        failure: DlftaskError
         try:
             with self._adapter.send(
                 prepared,
                 stream=True,
                 timeout=self._timeouts,
                 verify=self._verify,
-                proxies=proxies,
+                proxies={target.scheme: proxy},
             ) as answer:
-                response = self._read_response(answer, peer, secrets)
-            if response.status == 407 and select_proxy(request.url, proxies) is not None:
+                response = _read_response(answer, target.netloc, secrets)
+            if response.status == 407 and proxy:
                 raise proxy_refused("the proxy", "407")
         except DlftaskError as error:
-            report(str(error))
-            raise
-        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-            failure: DlftaskError = broken(peer, error)
-            if isinstance(error, ValueError):  # how requests calls a URL it does not understand
-                failure = ConfigurationError(
-                    f"{request.url}: no request can be sent there",
-                    hint="check --endpoint and the proxy variables",
-                )
-            report(str(failure))
-            raise failure from None
-        report(f"HTTP {response.status}", response)
-        return response
+            failure = error
+        except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema):
+            failure = ConfigurationError(
+                f"{request.url}: no request can be sent there",
+                hint="check --endpoint and the proxy variables",
+            )
+        except (urllib3.exceptions.HTTPError, OSError):
+            failure = ServiceUnavailable(
+                f"{target.netloc}: the connection broke", hint=NETWORK_HINT
+            )
+        else:
+            report(f"HTTP {response.status}", response)
+            return response
+        report(str(failure))
+        raise failure from None
 
     def _secrets_of(self, headers: Mapping[str, str], auth: AuthBase | None) -> Secrets:
         self._secrets.add(*getattr(auth, "secrets", ()))
@@ -225,46 +218,36 @@ class Transport:
             lines += [*_masked("<", response.headers), f"< {len(response.body)} bytes"]
         self._trace(secrets.mask("\n".join(line.replace("\n", "\\x0a") for line in lines)))
 
-    def _read_response(self, answer: requests.Response, peer: str, secrets: Secrets) -> Response:
-        response = Response(answer.status_code, answer.headers, b"", secrets)
-        try:
-            return replace(response, body=self._read_body(answer.raw, peer))
-        except InvalidResponse as error:
-            if response.status >= 400:
-                return response  # the status says what is wrong; the body does not matter
-            raise InvalidResponse(
-                secrets.mask(error.message),
-                hint=error.hint,
-                http_status=response.status,
-                request_id=response.request_id,
-            ) from None
 
-    def _read_body(self, raw: urllib3.BaseHTTPResponse, peer: str) -> bytes:
-        try:
-            return _unpacked(raw)
-        except urllib3.exceptions.ReadTimeoutError:
-            raise no_response(peer, self._timeouts[1]) from None
-        except urllib3.exceptions.DecodeError:  # it refuses a long list of encodings
-            raise InvalidResponse(
-                "the response is packed in a way that was not asked for"
-            ) from None
-        except (urllib3.exceptions.ProtocolError, urllib3.exceptions.InvalidHeader) as error:
-            # A chunk whose length is no number is not HTTP; one without a length was cut off.
-            if any(_BAD_CHUNK.search(repr(cause)) for cause in _causes(error)):
-                raise not_http(peer) from None
-            raise ServiceUnavailable(f"{peer}: the response was cut off") from None
+def _read_response(answer: requests.Response, peer: str, secrets: Secrets) -> Response:
+    response = Response(answer.status_code, answer.headers, b"", secrets)
+    try:
+        return replace(response, body=_read_body(answer.raw, peer))
+    except InvalidResponse as error:
+        if response.status >= 400:
+            return response  # the status says what is wrong; the body does not matter
+        raise InvalidResponse(
+            secrets.mask(error.message),
+            hint=error.hint,
+            http_status=response.status,
+            request_id=response.request_id,
+        ) from None
+
+
+def _read_body(raw: urllib3.BaseHTTPResponse, peer: str) -> bytes:
+    try:
+        return _unpacked(raw)
+    except (urllib3.exceptions.ProtocolError, urllib3.exceptions.InvalidHeader) as error:
+        # A chunk whose length is no number is not HTTP; one without a length was cut off.
+        if any(_BAD_CHUNK.search(repr(cause)) for cause in _causes(error)):
+            raise not_http(peer) from None
+        raise ServiceUnavailable(f"{peer}: the response was cut off") from None
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
-
-
-def _environment_proxies(url: str) -> dict[str, str]:
-    """The proxies of ``HTTPS_PROXY`` and ``HTTP_PROXY``, unless ``NO_PROXY`` has the host."""
-    found = get_environ_proxies(url)
-    return {scheme: found[scheme] for scheme in ("https", "http") if scheme in found}
 
 
 def _is_secret(name: str) -> bool:
@@ -282,6 +265,9 @@ def _unpacked(raw: urllib3.BaseHTTPResponse) -> bytes:
     length = raw.headers.get("Content-Length", "0").strip()
     if not re.fullmatch(r"[0-9]+(?:, *[0-9]+)*", length):
         raise InvalidResponse("the response is not HTTP: its length is not a number")
+    encoding = (raw.headers.get("Content-Encoding") or "identity").strip().lower()
+    if encoding not in ("identity", "gzip", "x-gzip"):
+        raise InvalidResponse(f"the response is packed with {encoding}, which was not asked for")
     parts: list[bytes] = []
     size = 0
     while part := raw.read(256 * 1024, decode_content=False):
@@ -291,13 +277,8 @@ def _unpacked(raw: urllib3.BaseHTTPResponse) -> bytes:
             raise InvalidResponse("the response is larger than 64 MiB")
     body = b"".join(parts)
     del parts
-    if not body:
-        return body
-    encoding = (raw.headers.get("Content-Encoding") or "identity").strip().lower()
-    if encoding in ("gzip", "x-gzip"):
+    if body and encoding != "identity":
         body = _unzip(body)
-    elif encoding != "identity":
-        raise InvalidResponse(f"the response is packed with {encoding}, which was not asked for")
     if _memory_to_read(body) > MAX_MEMORY:
         raise InvalidResponse("the response would take more than 400 MB of memory to read")
     return body

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dlftask.api.endpoints import NAME_REGION, NO_REGION
 from dlftask.api.responses import Send
 from dlftask.auth.tokens import AccessKey, checked, read_token_file
 from dlftask.errors import AuthenticationError, ConfigurationError, DlftaskError
@@ -185,11 +186,13 @@ def find_credentials(settings: "Settings", send: Send) -> Credentials:
         if source := _source(place, settings.auth):
             return Credentials(source)
     what = {"token": "no token", "aksk": "no key pair"}.get(settings.auth, "no credentials")
-    raise ConfigurationError(
-        what,
-        hint="set DLFTASK_TOKEN, --token-file, or HUAWEICLOUD_SDK_AK and HUAWEICLOUD_SDK_SK; "
-        "on a machine of the cloud use --auth agency; to try without an account: --demo",
+    hint = (
+        "set DLFTASK_TOKEN, --token-file, or HUAWEICLOUD_SDK_AK and HUAWEICLOUD_SDK_SK; "
+        "on a machine of the cloud use --auth agency; to try without an account: --demo"
     )
+    if settings.region is None and settings.endpoint is None:  # both are named at once
+        what, hint = f"{NO_REGION}, and {what}", f"{NAME_REGION}; {hint}"
+    raise ConfigurationError(what, hint=hint)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,6 @@ from dlftask.auth.tokens import AccessKey
 
 ALGORITHM = "SDK-HMAC-SHA256"
 _CONTENT_HASH = "x-sdk-content-sha256"
-_DEFAULT_PORTS = {"http": 80, "https": 443}
 _UNSIGNED = frozenset(
     {"accept", "accept-encoding", "authorization", "connection", "content-length", "user-agent"}
 )
@@ -123,9 +122,7 @@ def signature(canonical: str, date: str, secret_key: str) -> str:
 def _host(url: str) -> str:
     """``Host`` as it is sent: with the port where it is not the scheme's own."""
     parts = urlsplit(url)
-    if parts.port == _DEFAULT_PORTS[parts.scheme]:
-        return parts.netloc.rpartition(":")[0]
-    return parts.netloc
+    return parts.netloc.removesuffix(":443" if parts.scheme == "https" else ":80")
 
 
 def _on_the_wire(value: str | bytes) -> str:
