@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from dlftask.output.text import duration_text, escape_controls, symbol, task_times
-from dlftask.task import KNOWN_STATUSES, Status, Subtask, Task, status_info
+from dlftask.task import STATUSES, Status, Subtask, Task, status_info
 from dlftask.waiting.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def _row(node: Task | Subtask, longest: int | None) -> str:
 
 
 def _status(status: str | None, longest: int | None) -> str:
-    word = status if status in KNOWN_STATUSES else _code(status or "(no status)", longest)
+    word = status if status in STATUSES else _code(status or "(no status)", longest)
     return f"{symbol(status, unicode=True)} {word}"
 
 
