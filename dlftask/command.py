@@ -25,7 +25,6 @@ from dlftask.output.formats import FORMATS, RenderOptions, render, tree_fits
 from dlftask.output.subtasks import known_state
 from dlftask.output.text import escape_controls, one_line, paint, style
 from dlftask.output.view import View, WaitState
-from dlftask.platforms import in_foreground
 from dlftask.settings import Settings
 from dlftask.signals import cancel_end, end_stuck_process, terminal_restored
 from dlftask.streams import Streams
@@ -259,19 +258,17 @@ class _Run:
             view.close(keep=True)
 
     def _in_place_view(self) -> "InPlaceView":
-        from dlftask.output.terminal_progress import TerminalProgress, shows_progress
+        from dlftask.output.terminal_progress import shows_progress
 
         state, streams = self._state, self._streams
-        write = streams.write if self._shows == "tree" else streams.log_raw
-        tab = TerminalProgress(state, write) if shows_progress(os.environ) else None
+        tab = shows_progress(os.environ)
         if self._shows == "tree":
             from dlftask.output.live import LiveView
 
-            compact = self._settings.compact
-            return LiveView(state, streams, compact=compact, tab=tab, may_draw=in_foreground)
+            return LiveView(state, streams, compact=self._settings.compact, tab=tab)
         from dlftask.output.progress import ProgressLine
 
-        return ProgressLine(state, streams, tab=tab, may_draw=in_foreground)
+        return ProgressLine(state, streams, tab=tab)
 
     def _lines_view(self, until_s: float) -> View:
         from dlftask.output import log
@@ -279,7 +276,7 @@ class _Run:
         settings, streams, state = self._settings, self._streams, self._state
         write: Callable[[str], object]
         if self._shows == "nothing":
-            return log.Silent(streams, notes=not settings.quiet)
+            return View(state, streams, notes=not settings.quiet)
         if self._shows == "jsonl":
             write = partial(streams.write, utf8=True, until_s=until_s)
             heartbeat = settings.progress != "none"

@@ -46,7 +46,7 @@ class Progress(ProgressLine):
 
     def update(self, *snapshots: Snapshot) -> None:
         self.state.update(snapshots)
-        self.show(snapshots)
+        self.tick()
 
 
 def test_a_terminal_shows_one_line_in_place_that_close_erases(clock: Clock) -> None:

@@ -1,7 +1,7 @@
 """``watch`` on a terminal: the tasks' trees, drawn in place and never taller than the screen."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -15,7 +15,6 @@ from dlftask.output.subtasks import (
     lost,
     shown_status,
 )
-from dlftask.output.terminal_progress import TerminalProgress
 from dlftask.output.text import display_name, duration_text, paint, status_word, style, symbol
 from dlftask.output.tree import GAP, Pieces, branch_guides, running_text
 from dlftask.output.view import WaitState
@@ -89,15 +88,9 @@ class LiveView(InPlaceView):
     """One task or a thousand on standard output; ``compact`` hides what is SUCCESSFUL."""
 
     def __init__(
-        self,
-        state: WaitState,
-        streams: Streams,
-        *,
-        compact: bool = False,
-        tab: TerminalProgress | None = None,
-        may_draw: Callable[[], bool] = lambda: True,
+        self, state: WaitState, streams: Streams, *, compact: bool = False, tab: bool = False
     ) -> None:
-        super().__init__(state, streams, tab=tab, may_draw=may_draw)
+        super().__init__(state, streams, tab=tab)
         self._compact = compact
         self._unicode = streams.unicode
         self._differing = _differing(list(state.snapshots))

@@ -14,7 +14,7 @@ from dlftask.output.text import (
     status_word,
     style,
 )
-from dlftask.output.view import WaitState
+from dlftask.output.view import View, WaitState
 from dlftask.streams import Streams
 from dlftask.task import Subtask, Task, is_failed
 from dlftask.waiting.snapshot import Snapshot
@@ -31,7 +31,7 @@ TICK_S = 4.0
 _NO_VALUE = "-"
 
 
-class LogView:
+class LogView(View):
     """Writes the lines of each change at once, and a heartbeat on standard error in a silence."""
 
     tick_s = TICK_S
@@ -45,8 +45,7 @@ class LogView:
         *,
         heartbeat: bool = True,
     ) -> None:
-        self._state = state
-        self._streams = streams
+        super().__init__(state, streams)
         self._write = write
         self._options = options
         self._heartbeat = heartbeat
@@ -76,11 +75,8 @@ class LogView:
 
     def note(self, text: str) -> None:
         """Write one line on standard error."""
-        self._streams.log(one_line(f"dlftask: {text}", self._streams.err_encoding))
+        super().note(text)
         self._written_s = self._state.now()
-
-    def close(self, *, keep: bool = False) -> None:
-        """Nothing was drawn."""
 
     def _log(self, text: str) -> None:
         self.note(f"{self._moment()} {text}")
@@ -102,30 +98,6 @@ class LogView:
             if key not in old or _facts(old[key]) != _facts(subtask)
         ]
         return before is None or _facts(before) != _facts(task), changed
-
-
-class Silent:
-    """Nothing is shown; ``notes`` says whether warnings are."""
-
-    tick_s = 60.0
-
-    def __init__(self, streams: Streams, *, notes: bool) -> None:
-        self._streams = streams
-        self._notes = notes
-
-    def show(self, changed: Sequence[Snapshot]) -> None:
-        """Show nothing."""
-
-    def tick(self) -> None:
-        """Show nothing."""
-
-    def note(self, text: str) -> None:
-        """Write a warning."""
-        if self._notes:
-            self._streams.log(one_line(f"dlftask: {text}", self._streams.err_encoding))
-
-    def close(self, *, keep: bool = False) -> None:
-        """Nothing was drawn."""
 
 
 class ChangeLog(LogView):

@@ -3,30 +3,11 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol
 
 from dlftask.output.subtasks import counts_text, done_text, elapsed_text, shown_status
-from dlftask.output.text import escape_controls, status_word
+from dlftask.output.text import escape_controls, one_line, status_word
+from dlftask.streams import Streams
 from dlftask.waiting.snapshot import Snapshot
-
-
-class View(Protocol):
-    """A wait as its user sees it: drawn in place on a terminal, lines elsewhere."""
-
-    tick_s: float
-    """How often ``tick`` wants to be called, in seconds, while nothing changes."""
-
-    def show(self, changed: Sequence[Snapshot]) -> None:
-        """Show the tasks that changed; the first sight of one is a change."""
-
-    def tick(self) -> None:
-        """Time has passed: turn the spinner, or end a silence."""
-
-    def note(self, text: str) -> None:
-        """Write one line about the wait itself on standard error."""
-
-    def close(self, *, keep: bool = False) -> None:
-        """Draw no more; ``keep`` leaves the last frame on the terminal. May be called twice."""
 
 
 class WaitState:
@@ -104,3 +85,32 @@ class WaitState:
         else:
             text = self.describe(next(iter(self.snapshots.values())))
         return f"{text}; {self.outage}" if self.outage else text
+
+
+class View:
+    """A wait as its user sees it: drawn in place on a terminal, lines elsewhere.
+
+    This one shows nothing but notes, and without ``notes`` not even these.
+    """
+
+    tick_s = 60.0
+    """How often ``tick`` wants to be called, in seconds, while nothing changes."""
+
+    def __init__(self, state: WaitState, streams: Streams, *, notes: bool = True) -> None:
+        self._state = state
+        self._streams = streams
+        self._notes = notes
+
+    def show(self, changed: Sequence[Snapshot]) -> None:
+        """Show the tasks that changed; the first sight of one is a change."""
+
+    def tick(self) -> None:
+        """Time has passed: draw a frame, or end a silence."""
+
+    def note(self, text: str) -> None:
+        """Write one line about the wait itself on standard error."""
+        if self._notes:
+            self._streams.log(one_line(f"dlftask: {text}", self._streams.err_encoding))
+
+    def close(self, *, keep: bool = False) -> None:
+        """Draw no more; ``keep`` leaves the last frame on the terminal. May be called twice."""
