@@ -22,7 +22,6 @@ from dlftask.history import remember
 from dlftask.messages import write_error, write_errors, write_warning
 from dlftask.options import OPTIONS
 from dlftask.output.formats import FORMATS, RenderOptions, render, tree_fits
-from dlftask.output.subtasks import known_state
 from dlftask.output.text import escape_controls, one_line, paint, style
 from dlftask.output.view import View, WaitState
 from dlftask.settings import Settings
@@ -142,7 +141,7 @@ class _Run:
         self._client = client
         self._streams = streams
         self._settings = settings = client.settings
-        self._state = WaitState(command.task_ids, began_s=command.began_s)
+        self._state = WaitState(command.task_ids, strict=settings.strict, began_s=command.began_s)
         self._options = RenderOptions(
             query=query,
             utc=settings.utc,
@@ -347,7 +346,9 @@ class _Run:
         """Write what is known of tasks whose wait ended before they did, and how to resume."""
         left = [snapshot for snapshot in self._snapshots if _is_unfinished(snapshot, end)]
         for snapshot in left:
-            self._streams.log(f"dlftask: task {snapshot.task_id}: {known_state(snapshot.task)}")
+            self._streams.log(
+                f"dlftask: task {snapshot.task_id}: {self._state.known(snapshot, ', ')}"
+            )
         if left and not self._settings.demo:
             self._streams.log(f"dlftask: to resume: {self._command_to_resume(left)}")
 

@@ -154,8 +154,7 @@ class TaskLog(LogView):
             return ""
         strict = self._options.strict
         failed = [subtask for subtask in subtasks if is_failed(subtask.status, strict=strict)]
-        head = f"task {snapshot.task_id} {status_word(task.status)}"
-        tail = self._state.describe(snapshot).removeprefix(head)
+        tail = self._state.known(snapshot).removeprefix(status_word(task.status))
         if own and task.message:
             tail += _message(task)
         elif subtasks:

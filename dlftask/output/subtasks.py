@@ -1,41 +1,17 @@
 """Subtasks told apart and counted, in words that the views share."""
 
-from collections import Counter
 from collections.abc import Mapping
 
 from dlftask.durations import format_duration
 from dlftask.errors import WaitTimeout
 from dlftask.output.text import status_word
-from dlftask.task import STATUSES, Status, Task, status_info
+from dlftask.task import Status, status_info
 from dlftask.waiting.snapshot import Snapshot
 
 _MOST_STATUSES = 6
 _LONGEST_STATUS = 24
 
 NOT_ANSWERED = "no response yet"
-
-
-def done_text(counts: Mapping[str | None, int], noun: str) -> str:
-    """``12/37 subtasks, 1 failed``: how many have ended, well or not, of how many."""
-    done, failed = done_and_failed(counts)
-    text = f"{done}/{sum(counts.values())} {noun}"
-    return f"{text}, {failed} failed" if failed else text
-
-
-def done_and_failed(counts: Mapping[str | None, int]) -> tuple[int, int]:
-    """How many have ended, and how many of these failed."""
-    done = sum(counts.get(status, 0) for status, info in STATUSES.items() if info.done)
-    failed = sum(counts.get(status, 0) for status, info in STATUSES.items() if info.failed)
-    return done, failed
-
-
-def known_state(task: Task | None) -> str:
-    """``RUNNING, 3/10 subtasks``; ``no response yet`` where nothing is known."""
-    if task is None:
-        return NOT_ANSWERED
-    counts = Counter(subtask.status for subtask in task.subtasks)
-    state = status_word(task.status)
-    return f"{state}, {done_text(counts, 'subtasks')}" if counts else state
 
 
 def shown_status(snapshot: Snapshot) -> str | None:

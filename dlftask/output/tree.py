@@ -79,8 +79,13 @@ def shown_subtasks(task: Task, *, compact: bool) -> tuple[Sequence[Subtask], int
     return shown, len(task.subtasks) - len(shown)
 
 
-def running_text(node: Task | Subtask, now_ms: int) -> str:
-    """The time since a node's start, in seconds; empty where it is unknown or too short."""
+def time_text(node: Task | Subtask, now_ms: int | None) -> str:
+    """How long a node took, where that is known.
+
+    With ``now_ms``, for a terminal, what runs shows the time since its start.
+    """
+    if now_ms is None or node.status != Status.RUNNING:
+        return duration_text(node.duration_ms)
     if node.start_ms is None or now_ms - node.start_ms < 1000:
         return ""
     return format_duration((now_ms - node.start_ms) // 1000)
@@ -98,14 +103,9 @@ def _label(node: Task | Subtask, facts: Iterable[str], *, unicode: bool) -> Piec
 
 
 def _node_facts(node: Task | Subtask, now_ms: int | None) -> list[str]:
-    """What stands behind a node's status: the duration where known, the message where there is one.
-
-    With ``now_ms``, for a terminal, what runs shows the time since its start.
-    """
-    time_text = duration_text(node.duration_ms)
-    if not time_text and now_ms is not None and node.status == Status.RUNNING:
-        time_text = running_text(node, now_ms)
-    return [fact for fact in (time_text, escape_controls(node.message or "")) if fact]
+    """What stands behind a node's status: its time and its message, where there are any."""
+    facts = (time_text(node, now_ms), escape_controls(node.message or ""))
+    return [fact for fact in facts if fact]
 
 
 def _task_facts(task: Task, *, utc: bool, asked: str) -> list[str]:
