@@ -84,20 +84,24 @@ class LogView(View):
     def _moment(self) -> str:
         return rfc3339(self._state.wall(), utc=self._options.utc)
 
-    def _changes(self, task_id: str, task: Task) -> tuple[bool, list[Subtask]]:
-        """Whether the task itself has changed since it was last compared, and which subtasks.
+    def _changes(self, snapshot: Snapshot) -> tuple[Task | None, list[Subtask]]:
+        """The task where it has changed itself since it was last compared, and which subtasks.
 
         A change is another status, name or message; the first sight is one too.
         """
-        before: Task | None = self._known.get(task_id)
-        self._known[task_id] = task
-        old = _numbered(before.subtasks) if before else {}
-        changed = [
-            subtask
-            for key, subtask in _numbered(task.subtasks).items()
-            if key not in old or _facts(old[key]) != _facts(subtask)
-        ]
-        return before is None or _facts(before) != _facts(task), changed
+        task = snapshot.task
+        if task is None:
+            return None, []
+        before, known = self._known.get(snapshot.task_id, (None, Counter()))
+        self._known[snapshot.task_id] = _facts(task), Counter(map(_facts, task.subtasks))
+        changed = []
+        for subtask in task.subtasks:
+            # An ID can be missing or repeated: what counts is how often a subtask is there.
+            if known[_facts(subtask)]:
+                known[_facts(subtask)] -= 1
+            else:
+                changed.append(subtask)
+        return task if before != _facts(task) else None, changed
 
 
 class ChangeLog(LogView):
@@ -108,13 +112,10 @@ class ChangeLog(LogView):
 
     def lines(self, snapshot: Snapshot) -> str:
         """The lines of a changed snapshot, with newlines."""
-        task = snapshot.task
-        if task is None:
-            return ""
-        own, subtasks = self._changes(snapshot.task_id, task)
+        task, subtasks = self._changes(snapshot)
         moment = self._moment()
         lines = [self._line(moment, "subtask", subtask) for subtask in subtasks]
-        if own:
+        if task:
             lines.insert(0 if task.running else len(lines), self._line(moment, "task", task))
         return "".join(lines)
 
@@ -147,15 +148,13 @@ class TaskLog(LogView):
     def lines(self, snapshot: Snapshot) -> str:
         """The lines of a changed snapshot, with newlines."""
         task = snapshot.task
-        if task is None:
-            return ""
-        own, subtasks = self._changes(snapshot.task_id, task)
-        if not own and not subtasks:
+        changed, subtasks = self._changes(snapshot)
+        if task is None or not (changed or subtasks):
             return ""
         strict = self._options.strict
         failed = [subtask for subtask in subtasks if is_failed(subtask.status, strict=strict)]
         tail = self._state.known(snapshot).removeprefix(status_word(task.status))
-        if own and task.message:
+        if changed and task.message:
             tail += _message(task)
         elif subtasks:
             last = failed.pop() if failed else subtasks[-1]
@@ -197,16 +196,6 @@ class JsonLog(LogView):
             return ""
         self._known[snapshot.task_id] = value
         return json_line(snapshot, self._options)
-
-
-def _numbered(subtasks: Sequence[Subtask]) -> dict[tuple[str | None, int], Subtask]:
-    """The subtasks by ID, and number among those of one ID: it can be missing or repeated."""
-    count: Counter[str | None] = Counter()
-    found = {}
-    for subtask in subtasks:
-        found[subtask.id, count[subtask.id]] = subtask
-        count[subtask.id] += 1
-    return found
 
 
 def _facts(node: Task | Subtask) -> tuple[str | None, ...]:
