@@ -12,13 +12,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from dlftask.output.text import (
-    CI_COMMAND,
-    display_name,
-    escape_characters,
-    status_word,
-    task_time,
-)
+from dlftask.output.subtasks import missing
+from dlftask.output.text import CI_COMMAND, escape_characters, name_or_id, status_word, task_time
 from dlftask.task import Status, Subtask, Task, is_failed, status_info
 from dlftask.waiting.snapshot import Snapshot
 
@@ -107,20 +102,20 @@ def _suite_head(snapshot: Snapshot, counts: Counter[str]) -> str:
 def _cases(snapshot: Snapshot, *, strict: bool) -> Iterator[_Case]:
     task = snapshot.result
     if task is None:
-        yield _missing(snapshot)
+        error = missing(snapshot)
+        kind = error.code or type(error).__name__
+        yield _Case(snapshot.task_id, "error", kind, str(error))
         return
-    failed = False
     for subtask in task.subtasks:
-        case = _case(subtask, strict=strict)
-        failed = failed or case.verdict == "failure"
-        yield case
+        yield _case(subtask, strict=strict)
     own = _case(task, strict=strict)
+    failed = any(is_failed(subtask.status, strict=strict) for subtask in task.subtasks)
     if not task.subtasks or (own.verdict and not failed):
         yield own
 
 
 def _case(node: Task | Subtask, *, strict: bool) -> _Case:
-    message, status = node.message or "", status_word(node.status)
+    message, status = node.message, status_word(node.status)
     info = status_info(node.status)
     verdict, said = "", status
     if is_failed(node.status, strict=strict):
@@ -130,22 +125,14 @@ def _case(node: Task | Subtask, *, strict: bool) -> _Case:
     elif not info.done:
         verdict, said = "error", f"unknown status {status}" if node.status else "no status"
     if node.status == Status.SUCCESSFUL or (info.failed and message):
-        text = message
+        text = message or ""
     else:
         text = f"{said}: {message}" if message else said
     return _Case(_name(node), verdict, status, text, node)
 
 
-def _missing(snapshot: Snapshot) -> _Case:
-    error = snapshot.error or snapshot.outage
-    kind = error.code or type(error).__name__ if error else "NoAnswer"
-    return _Case(snapshot.task_id, "error", kind, str(error) if error else "no answer")
-
-
 def _name(node: Task | Subtask) -> str:
-    if node.name and not node.name.isspace():
-        return escape_characters(node.name)
-    return display_name(None, node.id)
+    return escape_characters(name_or_id(node.name, node.id))
 
 
 def _distinct(cases: Iterable[_Case], taken: set[str]) -> Iterator[tuple[str, _Case]]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from dlftask.durations import format_duration
-from dlftask.errors import WaitTimeout
+from dlftask.errors import DlftaskError, ServiceUnavailable, WaitTimeout
 from dlftask.output.text import status_word
 from dlftask.task import Status, status_info
 from dlftask.waiting.snapshot import Snapshot
@@ -24,6 +24,11 @@ def shown_status(snapshot: Snapshot) -> str | None:
 def lost(snapshot: Snapshot) -> bool:
     """Whether an error ended the wait for a task: not the time limit, which leaves its state."""
     return snapshot.error is not None and not isinstance(snapshot.error, WaitTimeout)
+
+
+def missing(snapshot: Snapshot) -> DlftaskError:
+    """Why there is no task to show."""
+    return snapshot.error or ServiceUnavailable("no answer")
 
 
 def counts_text(counts: Mapping[str | None, int]) -> str:

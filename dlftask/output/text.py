@@ -111,8 +111,12 @@ def status_word(status: str | None) -> str:
 
 def display_name(name: str | None, identity: str | None) -> str:
     """The name, safe to show; without one the ID, without that a placeholder."""
-    text = name if name and not name.isspace() else identity
-    return escape_controls(text) if text else "(no name)"
+    return escape_controls(name_or_id(name, identity))
+
+
+def name_or_id(name: str | None, identity: str | None) -> str:
+    """The same as it came."""
+    return (name if name and not name.isspace() else identity) or "(no name)"
 
 
 def duration_text(milliseconds: int | None) -> str:
@@ -141,10 +145,8 @@ def rfc3339(seconds: float, *, utc: bool) -> str:
 
 
 def _date_time(seconds: int, separator: str, *, utc: bool) -> str:
-    moment = time.gmtime(seconds) if utc else time.localtime(seconds)
-    text = time.strftime(f"%Y-%m-%d{separator}%H:%M:%S", moment)
+    layout = f"%Y-%m-%d{separator}%H:%M:%S"
     if utc:
-        return text + "Z"
-    sign = "-" if moment.tm_gmtoff < 0 else "+"
-    minutes = abs(moment.tm_gmtoff) // 60
-    return f"{text}{sign}{minutes // 60:02d}:{minutes % 60:02d}"
+        return time.strftime(f"{layout}Z", time.gmtime(seconds))
+    text = time.strftime(f"{layout}%z", time.localtime(seconds))
+    return f"{text[:-2]}:{text[-2:]}"
