@@ -6,8 +6,8 @@ A WARNING passes and says so in its output; with ``strict`` it is a failure.
 """
 
 import re
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -59,16 +59,15 @@ def _pieces(snapshots: Sequence[Snapshot], *, strict: bool) -> Iterator[str]:
     yield '<?xml version="1.0" encoding="UTF-8"?>\n'
     total = _counts(sum(counts, Counter()))
     yield f'<testsuites name="dlftask"{total} time="{_seconds(sum(known_ms))}">\n'
-    taken: dict[str, set[str]] = {}
+    taken = defaultdict[str, Counter[str]](Counter)
     for snapshot, of_suite in zip(snapshots, counts, strict=True):
         task = snapshot.result
         yield _suite_head(snapshot, of_suite)
         class_name = _name(task) if task else "dlftask"
-        cases = _cases(snapshot, strict=strict)
         own_shown = False
-        for name, case in _distinct(cases, taken.setdefault(class_name, set())):
-            own_shown = own_shown or case.node is task
-            yield _case_text(case, name, class_name)
+        for case in _cases(snapshot, strict=strict):
+            own_shown = case.node is task  # its own comes last
+            yield _case_text(case, _distinct(case.name, taken[class_name]), class_name)
         if task and task.message and not own_shown:
             yield f"    <system-out>{_xml(task.message)}</system-out>\n"
         yield "  </testsuite>\n"
@@ -135,16 +134,14 @@ def _name(node: Task | Subtask) -> str:
     return escape_characters(name_or_id(node.name, node.id))
 
 
-def _distinct(cases: Iterable[_Case], taken: set[str]) -> Iterator[tuple[str, _Case]]:
-    """The cases with names, numbered where one stands twice: GitLab would show only one of them."""
-    count: dict[str, int] = {}
-    for case in cases:
-        name = case.name
-        while name in taken:
-            count[case.name] = count.get(case.name, 1) + 1
-            name = f"{case.name} #{count[case.name]}"
-        taken.add(name)
-        yield name, case
+def _distinct(name: str, taken: Counter[str]) -> str:
+    """The name, numbered where it stands twice: GitLab would show only one of the test cases."""
+    distinct = name
+    while distinct in taken:
+        taken[name] += 1
+        distinct = f"{name} #{taken[name]}"
+    taken[distinct] = 1
+    return distinct
 
 
 def _case_text(case: _Case, name: str, class_name: str) -> str:
