@@ -159,7 +159,7 @@ def read_json(body: bytes) -> Any:
         raise ValueError(f"not JSON: {error}") from None
     except RecursionError:
         raise ValueError("nested too deeply") from None
-    _check_nesting(value)
+    _check_nesting([value])
     return value
 
 
@@ -189,18 +189,12 @@ _loads = partial(
 )
 
 
-def _check_nesting(value: object) -> None:
-    level: list[Any] = [[value]]
-    for _ in range(MAX_NESTING + 1):
-        level = [
-            child
-            for parent in level
-            for child in (parent.values() if isinstance(parent, dict) else parent)
-            if isinstance(child, dict | list)
-        ]
-        if not level:
-            return
-    raise ValueError("nested too deeply")
+def _check_nesting(value: Any, levels: int = MAX_NESTING) -> None:
+    if levels < 0:
+        raise ValueError("nested too deeply")
+    for child in value.values() if isinstance(value, dict) else value:
+        if isinstance(child, dict | list):
+            _check_nesting(child, levels - 1)
 
 
 def _required(raw: Mapping[str, Any], key: str) -> str:
