@@ -8,6 +8,7 @@ from dlftask.output.subtasks import lost
 from dlftask.output.text import (
     display_name,
     escape_controls,
+    message_text,
     one_line,
     paint,
     rfc3339,
@@ -126,7 +127,7 @@ class ChangeLog(LogView):
             word = paint(word, style(node.status))
         identity = escape_controls(node.id or _NO_VALUE)
         name = display_name(node.name, _NO_VALUE)
-        return f"{moment} {word}{padding} {kind:<7} {identity} {name}{_message(node)}\n"
+        return f"{moment} {word}{padding} {kind:<7} {identity} {name}{message_text(node)}\n"
 
 
 class TaskLog(LogView):
@@ -155,16 +156,16 @@ class TaskLog(LogView):
         failed = [subtask for subtask in subtasks if is_failed(subtask.status, strict=strict)]
         tail = self._state.known(snapshot).removeprefix(status_word(task.status))
         if changed and task.message:
-            tail += _message(task)
+            tail += message_text(task)
         elif subtasks:
             last = failed.pop() if failed else subtasks[-1]
             name = display_name(last.name, last.id)
-            tail += f": {name} {status_word(last.status)}{_message(last)}"
+            tail += f": {name} {status_word(last.status)}{message_text(last)}"
         lines = [
             self._line(
                 f"task {snapshot.task_id}: subtask {display_name(subtask.name, subtask.id)} ",
                 subtask.status,
-                _message(subtask),
+                message_text(subtask),
             )
             for subtask in failed
         ]
@@ -201,7 +202,3 @@ class JsonLog(LogView):
 def _facts(node: Task | Subtask) -> tuple[str | None, ...]:
     """What counts as a change of a node: a later ``lastUpdate`` alone does not."""
     return node.id, node.status, node.name, node.message
-
-
-def _message(node: Task | Subtask) -> str:
-    return f": {escape_controls(node.message)}" if node.message else ""

@@ -14,7 +14,7 @@ import re
 import time
 
 from dlftask.durations import format_duration
-from dlftask.task import Task, status_info
+from dlftask.task import Subtask, Task, status_info
 
 C0 = r"\x00-\x1f"
 CONTROLS = C0 + r"\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff"
@@ -117,6 +117,11 @@ def display_name(name: str | None, identity: str | None) -> str:
 def name_or_id(name: str | None, identity: str | None) -> str:
     """The same as it came."""
     return (name if name and not name.isspace() else identity) or "(no name)"
+
+
+def message_text(node: Task | Subtask) -> str:
+    """The message of a node, behind a colon; empty where there is none."""
+    return f": {escape_controls(node.message)}" if node.message else ""
 
 
 def duration_text(milliseconds: int | None) -> str:
