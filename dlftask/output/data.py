@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from dlftask.output.subtasks import missing
+from dlftask.output.states import missing
 from dlftask.output.text import C0, CI_COMMAND, CONTROLS, LINE_BREAKS, escape_controls, escaped
 from dlftask.output.tsv import short_escape
 from dlftask.waiting.snapshot import Snapshot

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from dlftask.output.subtasks import missing
+from dlftask.output.states import missing
 from dlftask.output.text import CI_COMMAND, escape_characters, name_or_id, status_word, task_time
 from dlftask.task import Status, Subtask, Task, is_failed, status_info
 from dlftask.waiting.snapshot import Snapshot
@@ -114,8 +114,7 @@ def _cases(snapshot: Snapshot, *, strict: bool) -> Iterator[_Case]:
 
 
 def _case(node: Task | Subtask, *, strict: bool) -> _Case:
-    message, status = node.message, status_word(node.status)
-    info = status_info(node.status)
+    info, status = status_info(node.status), status_word(node.status)
     verdict, said = "", status
     if is_failed(node.status, strict=strict):
         verdict = "failure"
@@ -123,10 +122,9 @@ def _case(node: Task | Subtask, *, strict: bool) -> _Case:
         verdict, said = "error", f"still {status}"
     elif not info.done:
         verdict, said = "error", f"unknown status {status}" if node.status else "no status"
-    if node.status == Status.SUCCESSFUL or (info.failed and message):
-        text = message or ""
-    else:
-        text = f"{said}: {message}" if message else said
+    if node.status == Status.SUCCESSFUL or (info.failed and node.message):
+        said = ""  # the verdict says it
+    text = ": ".join(filter(None, [said, node.message]))
     return _Case(_name(node), verdict, status, text, node)
 
 

@@ -8,7 +8,7 @@ from typing import TypeVar
 from rich.cells import cell_len, set_cell_size
 
 from dlftask.output.screen import InPlaceView, wrap
-from dlftask.output.subtasks import counts_text, lost, shown_status
+from dlftask.output.states import counts_text, lost, shown_status
 from dlftask.output.text import display_name, paint, status_word, style, symbol
 from dlftask.output.tree import GAP, Pieces, branch_guides, shown_subtasks, time_text
 from dlftask.output.view import Counts, WaitState

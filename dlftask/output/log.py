@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from dlftask.output.subtasks import lost
+from dlftask.output.states import lost
 from dlftask.output.text import (
     display_name,
     escape_controls,

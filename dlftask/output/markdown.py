@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from dlftask.output.subtasks import missing
+from dlftask.output.states import missing
 from dlftask.output.text import duration_text, escape_controls, name_or_id, symbol, task_times
 from dlftask.task import STATUSES, Status, Subtask, Task, status_info
 from dlftask.waiting.snapshot import Snapshot

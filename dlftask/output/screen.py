@@ -38,8 +38,7 @@ class InPlaceView(View):
 
     def __init__(self, state: WaitState, streams: Streams, *, tab: bool = False) -> None:
         super().__init__(state, streams)
-        self._write: Callable[[str], object]
-        self._write = streams.log_raw if self.on_stderr else streams.write
+        self._write: Callable[[str], object] = streams.log_raw if self.on_stderr else streams.write
         self._encoding = streams.err_encoding if self.on_stderr else streams.out_encoding
         self._tab = TerminalProgress(state, self._write) if tab else None
         self.restore = f"\r{_ERASE_BELOW}{_WRAP}{REMOVED if tab else ''}".encode()

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from dlftask.output.subtasks import counts_text, lost, shown_status
+from dlftask.output.states import counts_text, lost, shown_status
 from dlftask.output.text import display_name, duration_text, message_text, status_word
 from dlftask.task import STATUSES, Status, Task, is_failed
 from dlftask.waiting.snapshot import Snapshot

@@ -4,7 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
-from dlftask.output.subtasks import NOT_ANSWERED, counts_text, elapsed_text, shown_status
+from dlftask.output.states import NOT_ANSWERED, counts_text, elapsed_text, shown_status
 from dlftask.output.text import escape_controls, one_line, status_word
 from dlftask.streams import Streams
 from dlftask.task import is_failed, status_info

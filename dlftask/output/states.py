@@ -1,4 +1,4 @@
-"""Subtasks told apart and counted, in words that the views share."""
+"""The state of a task as it is shown, and counts of states, in words that the views share."""
 
 from collections.abc import Mapping
 
@@ -36,8 +36,7 @@ def counts_text(counts: Mapping[str | None, int]) -> str:
 
     Where the service invents many statuses, a few are named and the rest counted.
     """
-    present = [(status, n) for status, n in counts.items() if n]
-    ordered = sorted(present, key=lambda item: (status_info(item[0]).rank, -item[1]))
+    ordered = sorted(counts.items(), key=lambda item: (status_info(item[0]).rank, -item[1]))
     words = [f"{n} {status_word(s)[:_LONGEST_STATUS]}" for s, n in ordered[:_MOST_STATUSES]]
     others = sum(n for _, n in ordered[_MOST_STATUSES:])
     return ", ".join([*words, f"{others} others"] if others else words)
