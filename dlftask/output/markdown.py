@@ -58,15 +58,13 @@ def _cut(sections: Sequence[_Section]) -> str:
         if left < 0:
             break
         kept.append(short)
-    pairs = list(zip(sections, kept, strict=False))
-    tables = [(whole.first, short.first) for whole, short in pairs]
-    tables += [(whole.rest, short.rest) for whole, short in pairs]
-    for rows, shown in tables:
-        for row in rows[1:]:
-            left -= _size(row)
-            if left < 0:
-                break
-            shown.append(row)
+    for rows in ("first", "rest"):
+        for section, short in zip(sections, kept, strict=False):
+            for row in getattr(section, rows)[1:]:
+                left -= _size(row)
+                if left < 0:
+                    break
+                getattr(short, rows).append(row)
     rows_of = [sum(len(s.first) + len(s.rest) for s in some) for some in (sections, kept)]
     tasks, subtasks = len(sections) - len(kept), rows_of[0] - rows_of[1]
     text = "".join(map(_text, kept))
