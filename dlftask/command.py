@@ -21,11 +21,9 @@ from dlftask.history import remember
 from dlftask.messages import write_error, write_errors, write_warning
 from dlftask.options import OPTIONS
 from dlftask.output.formats import FORMATS, RenderOptions, render, tree_fits
-from dlftask.output.log import ChangeLog, JsonLog, Silent, TaskLog
-from dlftask.output.subtasks import known_state
+from dlftask.output.log import ChangeLog, JsonLog, TaskLog
 from dlftask.output.text import escape_controls, one_line, paint, style
 from dlftask.output.view import View, WaitState
-from dlftask.platforms import in_foreground
 from dlftask.settings import Settings
 from dlftask.signals import cancel_end, end_stuck_process, terminal_restored
 from dlftask.streams import Streams
@@ -142,7 +140,7 @@ class _Run:
         self._client = client
         self._streams = streams
         self._settings = settings = client.settings
-        self._state = WaitState(command.task_ids, began_s=command.began_s)
+        self._state = WaitState(command.task_ids, strict=settings.strict, began_s=command.began_s)
         self._options = RenderOptions(
             query=query,
             utc=settings.utc,
@@ -231,7 +229,7 @@ class _Run:
         in_place = settings.progress == "auto" and not settings.debug
         silent = settings.progress == "none" and output != "jsonl"
         if settings.quiet or silent or not settings.wait:
-            return Silent(streams, notes=not settings.quiet)
+            return View(state, streams, notes=not settings.quiet)
         if output == "jsonl":
             write = partial(streams.write, utf8=True, until_s=until_s)
             heartbeat = settings.progress != "none"
@@ -252,12 +250,9 @@ class _Run:
         self, view_type: "Callable[..., InPlaceView]", descriptor: int, stack: ExitStack
     ) -> View:
         """A view in place, which leaves its last frame where it was not closed before."""
-        from dlftask.output.terminal_progress import TerminalProgress, shows_progress
+        from dlftask.output.terminal_progress import shows_progress
 
-        state, streams = self._state, self._streams
-        write = streams.write if descriptor == 1 else streams.log_raw
-        tab = TerminalProgress(state, write) if shows_progress(os.environ) else None
-        view = view_type(state, streams, tab=tab, may_draw=in_foreground)
+        view = view_type(self._state, self._streams, tab=shows_progress(os.environ))
         stack.callback(view.close, keep=True)
         stack.enter_context(terminal_restored(view.restore, view.forget, descriptor=descriptor))
         return view
@@ -322,7 +317,9 @@ class _Run:
         settings, keys, prefix = self._settings, set(OPTIONS), ""
         left = [snapshot for snapshot in self._snapshots if _is_unfinished(snapshot, end)]
         for snapshot in left:
-            self._streams.log(f"dlftask: task {snapshot.task_id}: {known_state(snapshot.task)}")
+            self._streams.log(
+                f"dlftask: task {snapshot.task_id}: {self._state.known(snapshot, ', ')}"
+            )
         if not left or settings.demo:
             return
         if any(snapshot.failed_fast for snapshot in left):

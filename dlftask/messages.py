@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dlftask.errors import DlftaskError, InvalidResponse
 from dlftask.output.text import one_line
 from dlftask.streams import Streams
-from dlftask.task import KNOWN_STATUSES
+from dlftask.task import STATUSES
 from dlftask.waiting.snapshot import Snapshot
 
 _RED, _YELLOW, _CYAN = "1;31", "1;33", "1;36"
@@ -31,7 +31,7 @@ def write_errors(snapshots: Iterable[Snapshot], streams: Streams) -> None:
     hints: set[str | None] = set()
     for snapshot in snapshots:
         error = snapshot.error
-        if error is None and snapshot.task and snapshot.task.status not in KNOWN_STATUSES:
+        if error is None and snapshot.task and snapshot.task.status not in STATUSES:
             error = InvalidResponse(
                 f'unknown status "{snapshot.task.status}"',
                 http_status=200,

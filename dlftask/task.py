@@ -5,9 +5,10 @@ range or of a wrong type is ``None``; ``raw`` has it as it came.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from typing import Any, NamedTuple, NoReturn
 
 MAX_NESTING = 64
@@ -25,9 +26,6 @@ class Status(StrEnum):
     SUCCESSFUL = "SUCCESSFUL"
     FAILED = "FAILED"
     WARNING = "WARNING"
-
-
-KNOWN_STATUSES = frozenset(Status)
 
 
 class StatusInfo(NamedTuple):
@@ -64,8 +62,23 @@ def is_failed(status: str | None, *, strict: bool = False) -> bool:
     return status_info(status).failed or (strict and status == Status.WARNING)
 
 
+class _Timed:
+    """What may have a start and an end."""
+
+    __slots__ = ()
+    start_ms: int | None
+    end_ms: int | None
+
+    @property
+    def duration_ms(self) -> int | None:
+        """End minus start; ``None`` where either is unknown or they are reversed."""
+        if self.start_ms is None or self.end_ms is None or self.end_ms < self.start_ms:
+            return None
+        return self.end_ms - self.start_ms
+
+
 @dataclass(frozen=True, slots=True)
-class Subtask:
+class Subtask(_Timed):
     """A subtask of a task. Times are milliseconds since the epoch, as the service gives them."""
 
     id: str | None
@@ -76,14 +89,9 @@ class Subtask:
     end_ms: int | None = None
     last_update_ms: int | None = None
 
-    @property
-    def duration_ms(self) -> int | None:
-        """End minus start; ``None`` where either is unknown or they are reversed."""
-        return duration_ms(self.start_ms, self.end_ms)
-
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class Task(_Timed):
     """A system task as the service described it at one moment.
 
     ``status`` is the service's own word: compare it with ``Status``, and expect others.
@@ -103,21 +111,9 @@ class Task:
     request_id: str | None = field(default=None, compare=False)
 
     @property
-    def duration_ms(self) -> int | None:
-        """End minus start; ``None`` where either is unknown or they are reversed."""
-        return duration_ms(self.start_ms, self.end_ms)
-
-    @property
     def running(self) -> bool:
         """Whether a wait for this task goes on."""
         return self.status == Status.RUNNING
-
-
-def duration_ms(start_ms: int | None, end_ms: int | None) -> int | None:
-    """End minus start; ``None`` where either is unknown or they are reversed."""
-    if start_ms is None or end_ms is None or end_ms < start_ms:
-        return None
-    return end_ms - start_ms
 
 
 def read_task(body: bytes) -> Task:
@@ -163,18 +159,8 @@ def read_json(body: bytes) -> Any:
         raise ValueError(f"not JSON: {error}") from None
     except RecursionError:
         raise ValueError("nested too deeply") from None
-    _check_nesting(value)
+    _check_nesting([value])
     return value
-
-
-def _loads(text: str, parse_int: Callable[[str], Any] | None = None) -> Any:
-    return json.loads(
-        text,
-        object_pairs_hook=_object,
-        parse_constant=_refuse_constant,
-        parse_float=_finite,
-        parse_int=parse_int,
-    )
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -198,18 +184,17 @@ def _integer(text: str) -> int | str:
     return int(text) if len(text) <= _MOST_DIGITS else text
 
 
-def _check_nesting(value: object) -> None:
-    level: list[Any] = [[value]]
-    for _ in range(MAX_NESTING + 1):
-        level = [
-            child
-            for parent in level
-            for child in (parent.values() if isinstance(parent, dict) else parent)
-            if isinstance(child, dict | list)
-        ]
-        if not level:
-            return
-    raise ValueError("nested too deeply")
+_loads = partial(
+    json.loads, object_pairs_hook=_object, parse_constant=_refuse_constant, parse_float=_finite
+)
+
+
+def _check_nesting(value: Any, levels: int = MAX_NESTING) -> None:
+    if levels < 0:
+        raise ValueError("nested too deeply")
+    for child in value.values() if isinstance(value, dict) else value:
+        if isinstance(child, dict | list):
+            _check_nesting(child, levels - 1)
 
 
 def _required(raw: Mapping[str, Any], key: str) -> str:

@@ -45,7 +45,7 @@ class View(LiveView):
 
     def update(self, *snapshots: Snapshot) -> None:
         self.state.update(snapshots)
-        self.show(snapshots)
+        self.tick()
 
 
 @pytest.fixture
@@ -453,12 +453,12 @@ def test_the_cursor_rests_at_the_top_left_and_is_never_hidden(clock: Clock) -> N
 
 
 def test_nothing_is_drawn_in_the_background_and_the_next_frame_begins_at_the_cursor(
-    clock: Clock,
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     foreground = [True]
+    monkeypatch.setattr("dlftask.output.screen.in_foreground", lambda: foreground[0])
     with Terminal() as terminal:
-        state = WaitState(["t1"], now=clock, wall=clock)
-        view = View(state, terminal.streams, may_draw=lambda: foreground[0])
+        view = live(terminal, clock)
         show(view, clock, running())
         foreground[0] = False
         terminal.streams.write("\x1b[2J\x1b[Hshell\r\n")

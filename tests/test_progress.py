@@ -8,6 +8,7 @@ import pytest
 from rich.cells import cell_len
 
 from dlftask.errors import ServiceUnavailable
+from dlftask.output.live import LiveView
 from dlftask.output.progress import ProgressLine
 from dlftask.output.terminal_progress import TerminalProgress, shows_progress
 from dlftask.output.view import WaitState
@@ -46,7 +47,7 @@ class Progress(ProgressLine):
 
     def update(self, *snapshots: Snapshot) -> None:
         self.state.update(snapshots)
-        self.show(snapshots)
+        self.tick()
 
 
 def test_a_terminal_shows_one_line_in_place_that_close_erases(clock: Clock) -> None:
@@ -159,3 +160,21 @@ def test_the_tab_shows_the_share_that_has_ended_red_after_a_failure_and_is_clear
         "2;50",
         "0;0",
     ]
+
+
+@pytest.mark.parametrize(
+    ("strict", "counted"), [(False, "2/3 subtasks"), (True, "2/3 subtasks, 1 failed")]
+)
+def test_with_strict_a_warning_counts_as_failed(
+    clock: Clock, *, strict: bool, counted: str
+) -> None:
+    state = WaitState(["t1"], strict=strict, now=clock, wall=clock)
+    subtasks = (subtask(status, status) for status in ("SUCCESSFUL", "WARNING", "RUNNING"))
+    state.update([seen(*subtasks)])
+    assert state.summary() == f"task t1 RUNNING {counted}"
+    written: list[str] = []
+    TerminalProgress(state, written.append).update()
+    assert written == [f"\x1b]9;4;{2 if strict else 1};66\x1b\\"]
+    with Terminal(24, 80) as terminal:
+        LiveView(state, terminal.streams).tick()
+        assert f" {counted}  elapsed" in terminal.lines[-1]

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from dlftask.errors import ExitStatus
+from dlftask.output.states import missing
 from dlftask.output.text import C0, CI_COMMAND, CONTROLS, LINE_BREAKS, escape_controls, escaped
 from dlftask.output.tsv import short_escape
 from dlftask.waiting.snapshot import Snapshot
@@ -29,13 +29,13 @@ def document(snapshot: Snapshot) -> Any:
     """The service's own object; an error object where the task is unavailable."""
     if snapshot.result is not None:
         return snapshot.result.raw
-    error = snapshot.error or snapshot.outage
+    error = missing(snapshot)
     return {
         "id": snapshot.task_id,
         "error": {
-            "code": error.code if error else None,
-            "message": (error.service_message or error.message) if error else "no answer",
-            "exit_status": int(error.exit_status if error else ExitStatus.UNAVAILABLE),
+            "code": error.code,
+            "message": error.service_message or error.message,
+            "exit_status": int(error.exit_status),
         },
     }
 

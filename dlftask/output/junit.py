@@ -6,19 +6,14 @@ A WARNING passes and says so in its output; with ``strict`` it is a failure.
 """
 
 import re
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from dlftask.output.text import (
-    CI_COMMAND,
-    display_name,
-    escape_characters,
-    status_word,
-    task_time,
-)
+from dlftask.output.states import missing
+from dlftask.output.text import CI_COMMAND, escape_characters, name_or_id, status_word, task_time
 from dlftask.task import Status, Subtask, Task, is_failed, status_info
 from dlftask.waiting.snapshot import Snapshot
 
@@ -64,16 +59,15 @@ def _pieces(snapshots: Sequence[Snapshot], *, strict: bool) -> Iterator[str]:
     yield '<?xml version="1.0" encoding="UTF-8"?>\n'
     total = _counts(sum(counts, Counter()))
     yield f'<testsuites name="dlftask"{total} time="{_seconds(sum(known_ms))}">\n'
-    taken: dict[str, set[str]] = {}
+    taken = defaultdict[str, Counter[str]](Counter)
     for snapshot, of_suite in zip(snapshots, counts, strict=True):
         task = snapshot.result
         yield _suite_head(snapshot, of_suite)
         class_name = _name(task) if task else "dlftask"
-        cases = _cases(snapshot, strict=strict)
         own_shown = False
-        for name, case in _distinct(cases, taken.setdefault(class_name, set())):
-            own_shown = own_shown or case.node is task
-            yield _case_text(case, name, class_name)
+        for case in _cases(snapshot, strict=strict):
+            own_shown = case.node is task  # its own comes last
+            yield _case_text(case, _distinct(case.name, taken[class_name]), class_name)
         if task and task.message and not own_shown:
             yield f"    <system-out>{_xml(task.message)}</system-out>\n"
         yield "  </testsuite>\n"
@@ -107,21 +101,20 @@ def _suite_head(snapshot: Snapshot, counts: Counter[str]) -> str:
 def _cases(snapshot: Snapshot, *, strict: bool) -> Iterator[_Case]:
     task = snapshot.result
     if task is None:
-        yield _missing(snapshot)
+        error = missing(snapshot)
+        kind = error.code or type(error).__name__
+        yield _Case(snapshot.task_id, "error", kind, str(error))
         return
-    failed = False
     for subtask in task.subtasks:
-        case = _case(subtask, strict=strict)
-        failed = failed or case.verdict == "failure"
-        yield case
+        yield _case(subtask, strict=strict)
     own = _case(task, strict=strict)
+    failed = any(is_failed(subtask.status, strict=strict) for subtask in task.subtasks)
     if not task.subtasks or (own.verdict and not failed):
         yield own
 
 
 def _case(node: Task | Subtask, *, strict: bool) -> _Case:
-    message, status = node.message or "", status_word(node.status)
-    info = status_info(node.status)
+    info, status = status_info(node.status), status_word(node.status)
     verdict, said = "", status
     if is_failed(node.status, strict=strict):
         verdict = "failure"
@@ -129,35 +122,24 @@ def _case(node: Task | Subtask, *, strict: bool) -> _Case:
         verdict, said = "error", f"still {status}"
     elif not info.done:
         verdict, said = "error", f"unknown status {status}" if node.status else "no status"
-    if node.status == Status.SUCCESSFUL or (info.failed and message):
-        text = message
-    else:
-        text = f"{said}: {message}" if message else said
+    if node.status == Status.SUCCESSFUL or (info.failed and node.message):
+        said = ""  # the verdict says it
+    text = ": ".join(filter(None, [said, node.message]))
     return _Case(_name(node), verdict, status, text, node)
 
 
-def _missing(snapshot: Snapshot) -> _Case:
-    error = snapshot.error or snapshot.outage
-    kind = error.code or type(error).__name__ if error else "NoAnswer"
-    return _Case(snapshot.task_id, "error", kind, str(error) if error else "no answer")
-
-
 def _name(node: Task | Subtask) -> str:
-    if node.name and not node.name.isspace():
-        return escape_characters(node.name)
-    return display_name(None, node.id)
+    return escape_characters(name_or_id(node.name, node.id))
 
 
-def _distinct(cases: Iterable[_Case], taken: set[str]) -> Iterator[tuple[str, _Case]]:
-    """The cases with names, numbered where one stands twice: GitLab would show only one of them."""
-    count: dict[str, int] = {}
-    for case in cases:
-        name = case.name
-        while name in taken:
-            count[case.name] = count.get(case.name, 1) + 1
-            name = f"{case.name} #{count[case.name]}"
-        taken.add(name)
-        yield name, case
+def _distinct(name: str, taken: Counter[str]) -> str:
+    """The name, numbered where it stands twice: GitLab would show only one of the test cases."""
+    distinct = name
+    while distinct in taken:
+        taken[name] += 1
+        distinct = f"{name} #{taken[name]}"
+    taken[distinct] = 1
+    return distinct
 
 
 def _case_text(case: _Case, name: str, class_name: str) -> str:

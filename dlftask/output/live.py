@@ -1,24 +1,17 @@
 """``watch`` on a terminal: the tasks' trees, drawn in place and never taller than the screen."""
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 from rich.cells import cell_len, set_cell_size
 
 from dlftask.output.screen import InPlaceView, wrap
-from dlftask.output.subtasks import (
-    counts_text,
-    done_and_failed,
-    done_text,
-    lost,
-    shown_status,
-)
-from dlftask.output.terminal_progress import TerminalProgress
-from dlftask.output.text import display_name, duration_text, paint, status_word, style, symbol
-from dlftask.output.tree import GAP, Pieces, branch_guides, running_text
-from dlftask.output.view import WaitState
+from dlftask.output.states import counts_text, lost, shown_status
+from dlftask.output.text import display_name, paint, status_word, style, symbol
+from dlftask.output.tree import GAP, Pieces, branch_guides, shown_subtasks, time_text
+from dlftask.output.view import Counts, WaitState
 from dlftask.streams import Streams
 from dlftask.task import Status, Subtask, Task, status_info
 from dlftask.waiting.snapshot import Snapshot
@@ -30,44 +23,6 @@ _SHORTEST_ID = 8
 _SHORTEST_MESSAGE = 8
 
 _Item = TypeVar("_Item")
-_Counts = Counter[str | None]
-
-
-class _Ranked(Generic[_Item]):
-    """Things with a status, of which those that a user must see first have the lowest rank.
-
-    Each is given as its rank, its status, and the thing itself.
-    """
-
-    def __init__(self, items: Iterable[tuple[int, str | None, _Item]]) -> None:
-        self._all = list(items)
-        self.counts: _Counts = Counter(status for _, status, _ in self._all)
-
-    def height(self, *, compact: bool) -> int:
-        """How many lines show them all, the count of what ``compact`` hides included."""
-        hidden = self.counts[Status.SUCCESSFUL] if compact else 0
-        return len(self._all) - hidden + bool(hidden)
-
-    def choose(self, room: int, *, compact: bool) -> tuple[list[_Item], _Counts]:
-        """What to draw in so many lines, and counts of the rest, which take the last of them.
-
-        As they come where there is room for all; else what failed, then what runs (a third of the
-        room, or a thousand failures would hide it), then what is neither running nor SUCCESSFUL.
-        """
-        if self.height(compact=compact) <= room:
-            picked = [one for one in self._all if not compact or one[1] != Status.SUCCESSFUL]
-        else:
-            room = max(room - 1, 0)
-            runs, ends = (status_info(s).rank for s in (Status.RUNNING, Status.SUCCESSFUL))
-            failed = [one for one in self._all if one[0] < runs]
-            running = [one for one in self._all if one[0] == runs]
-            others = [one for one in self._all if runs < one[0] < ends]
-            others.sort(key=lambda one: one[0])
-            share = min(len(running), max(room - len(failed), room // 3))
-            picked = failed[: room - share] + running[:share]
-            picked += others[: room - len(picked)]
-        rest = self.counts - Counter(status for _, status, _ in picked)
-        return [item for _, _, item in picked], rest
 
 
 @dataclass(slots=True)
@@ -89,19 +44,12 @@ class LiveView(InPlaceView):
     """One task or a thousand on standard output; ``compact`` hides what is SUCCESSFUL."""
 
     def __init__(
-        self,
-        state: WaitState,
-        streams: Streams,
-        *,
-        compact: bool = False,
-        tab: TerminalProgress | None = None,
-        may_draw: Callable[[], bool] = lambda: True,
+        self, state: WaitState, streams: Streams, *, compact: bool = False, tab: bool = False
     ) -> None:
-        super().__init__(state, streams, tab=tab, may_draw=may_draw)
+        super().__init__(state, streams, tab=tab)
         self._compact = compact
         self._unicode = streams.unicode
         self._differing = _differing(list(state.snapshots))
-        self._sorted: dict[str, tuple[Task | None, _Ranked[Subtask]]] = {}
         self._final = False
         self._now_ms = 0
 
@@ -109,13 +57,12 @@ class LiveView(InPlaceView):
         """The trees that there is room for, the bar, and the outage where there is one."""
         self._final = final
         self._now_ms = int(self._state.wall() * 1000)  # one clock for the whole frame
-        tasks = _Ranked(self._rank(one) for one in self._state.snapshots.values())
-        footer = [self._bar(tasks.counts, width)]
+        footer = [self._bar(width)]
         if self._state.outage:
             warning = self.shorten(f"! {self._state.outage}", width)
             footer.append([(warning, style(Status.WARNING))])
         room = height - len(footer)
-        entries = self._body(tasks, room, width) if room > 0 else []
+        entries = self._body(room, width) if room > 0 else []
         self._wrap_messages(entries, room - len(entries), width)
         lines: list[Pieces] = []
         for entry in entries:
@@ -123,35 +70,22 @@ class LiveView(InPlaceView):
             lines += [[(entry.hang, ""), (text, "")] for text in entry.below]
         return [self._to_text(line, width) for line in [*lines, *footer][-height:]]
 
-    def _rank(self, snapshot: Snapshot) -> tuple[int, str | None, Snapshot]:
-        # A task without a response is in flight, as one that runs.
-        waiting = snapshot.task is None and not lost(snapshot)
-        status = Status.RUNNING if waiting else shown_status(snapshot)
-        failing = done_and_failed(self._state.counts.get(snapshot.task_id, {}))[1] > 0
-        return 0 if failing else status_info(status).rank, status, snapshot
+    def _rank(self, snapshot: Snapshot) -> int:
+        _, failed = self._state.done_and_failed(self._state.counts[snapshot.task_id])
+        return 0 if failed else status_info(_status(snapshot)).rank
 
     def _shows_error(self, snapshot: Snapshot) -> bool:
         """Whether an error replaces the state. A single task's follows the drawing anyway."""
         return lost(snapshot) and (self._state.several or snapshot.task is None)
 
-    def _subtasks(self, snapshot: Snapshot) -> _Ranked[Subtask]:
-        known = self._sorted.get(snapshot.task_id)
-        if known is None or known[0] is not snapshot.task:
-            shown = snapshot.task if not self._shows_error(snapshot) else None
-            subtasks = shown.subtasks if shown else ()
-            known = (
-                snapshot.task,
-                _Ranked((status_info(one.status).rank, one.status, one) for one in subtasks),
-            )
-            self._sorted[snapshot.task_id] = known
-        return known[1]
-
-    def _body(self, tasks: _Ranked[Snapshot], room: int, width: int) -> list[_Entry]:
+    def _body(self, room: int, width: int) -> list[_Entry]:
         """The trees of the tasks that there is room for, and the other tasks counted."""
-        shown, rest = tasks.choose(room, compact=False)
+        tasks = list(self._state.snapshots.values())
+        shown = _choose(tasks, [self._rank(one) for one in tasks], room)
+        rest = Counter(map(_status, tasks)) - Counter(map(_status, shown))
         heights = [self._height(one) for one in shown]
         if len(shown) + sum(heights) + bool(rest) > room and len(shown) > 1:
-            shown.sort(key=lambda one: self._rank(one)[0])
+            shown.sort(key=self._rank)
             heights = [
                 0 if shown_status(one) == Status.SUCCESSFUL else self._height(one) for one in shown
             ]
@@ -160,11 +94,16 @@ class LiveView(InPlaceView):
         entries: list[_Entry] = []
         for snapshot, root, height in zip(shown, roots, _share(heights, left), strict=True):
             entries += root
-            entries += self._branches(self._subtasks(snapshot), height, width)
+            entries += self._branches(snapshot, height, width)
         return [*entries, _Entry(self._rest(rest, "other tasks: "))] if rest else entries
 
     def _height(self, snapshot: Snapshot) -> int:
-        return self._subtasks(snapshot).height(compact=self._compact)
+        """How many lines its subtasks take, where there is room for all."""
+        if snapshot.task is None or self._shows_error(snapshot):
+            return 0
+        counts = self._state.counts[snapshot.task_id]
+        hidden = counts[Status.SUCCESSFUL] if self._compact else 0
+        return counts.total() - hidden + bool(hidden)
 
     def _root(self, snapshot: Snapshot, width: int, room: int) -> list[_Entry]:
         """A task's line; a second one for its ID where that does not fit otherwise."""
@@ -175,9 +114,9 @@ class LiveView(InPlaceView):
         if task is None:
             return [_Entry([(f"? {task_id}  no response yet", "magenta")])]
         times = facts = self._facts(task)
-        counts = self._state.counts.get(task_id)
+        counts = self._state.counts[task_id]
         if self._state.several and counts:
-            facts = [*times, done_text(counts, "subtasks")]
+            facts = [*times, self._state.done_text(counts, "subtasks")]
         if not task.name and task.id == task_id:  # its name already
             return [self._node(task, facts, width)]
         whole, short = f"ID {task_id}", f"ID {self._short_id(task_id)}"
@@ -190,10 +129,15 @@ class LiveView(InPlaceView):
         root = self._node(task, facts, width)
         return [root, _Entry([(f"  {whole}", "")])] if room > 3 else [root]
 
-    def _branches(self, subtasks: _Ranked[Subtask], height: int, width: int) -> Iterator[_Entry]:
-        if height <= 0:
+    def _branches(self, snapshot: Snapshot, height: int, width: int) -> Iterator[_Entry]:
+        if snapshot.task is None or height <= 0:
             return
-        shown, rest = subtasks.choose(height, compact=self._compact)
+        subtasks, hidden = shown_subtasks(snapshot.task, compact=self._compact)
+        counts = self._state.counts[snapshot.task_id]
+        ranks = {status: status_info(status).rank for status in counts}  # there can be thousands
+        order = [ranks[one.status] for one in subtasks]
+        shown = _choose(subtasks, order, height, more=bool(hidden))
+        rest = counts - Counter(one.status for one in shown)
         guides = branch_guides(len(shown) + bool(rest), unicode=self._unicode)
         for subtask, (guide, below) in zip(shown, guides, strict=False):
             entry = self._node(subtask, self._facts(subtask), width - len(guide))
@@ -205,8 +149,7 @@ class LiveView(InPlaceView):
 
     def _facts(self, node: Task | Subtask) -> list[str]:
         """The duration, which is the time so far where the node runs."""
-        runs = node.status == Status.RUNNING
-        text = running_text(node, self._now_ms) if runs else duration_text(node.duration_ms)
+        text = time_text(node, self._now_ms)
         return [text] if text else []
 
     def _free(self, node: Task | Subtask, facts: list[str], width: int) -> int:
@@ -268,30 +211,27 @@ class LiveView(InPlaceView):
         before = self.ellipsis if start else ""
         return before + task_id[start:end] + (self.ellipsis if task_id[end:] else "")
 
-    def _rest(self, counts: _Counts, what: str = "") -> Pieces:
+    def _rest(self, counts: Counts, what: str = "") -> Pieces:
         only = next(iter(counts)) if len(counts) == 1 else None
         return [(f"{self.ellipsis} {what}{counts_text(counts)}", style(only) if only else "dim")]
 
-    def _bar(self, tasks: _Counts, width: int) -> Pieces:
+    def _bar(self, width: int) -> Pieces:
         """How many have ended, as a bar and in words, and the time so far."""
-        words = [done_text(tasks, "tasks")] if self._state.several else []
-        if self._state.subtasks.total():
-            words.append(done_text(self._state.subtasks, "subtasks"))
+        state, elapsed = self._state, self._elapsed()
+        words = [state.done_text(state.tasks, "tasks")] if state.several else []
+        if subtasks := state.subtasks:
+            words.append(state.done_text(subtasks, "subtasks"))
+        if not words:
+            return [(f"elapsed {elapsed}", "")]
         counted = "; ".join(words)
-        elapsed = self._elapsed()
-        text = f"elapsed {elapsed}"
-        if not counted:
-            return [(text, "")]
-        text = f"{counted}{GAP}{text}"
+        text = f"{counted}{GAP}elapsed {elapsed}"
         if width - len(text) - 1 < _SHORTEST_BAR:
             text = f"{counted}{GAP}{elapsed}"
         cells = min(_BAR, width - len(text) - 1)
         if cells < _SHORTEST_BAR:
             return [(text, "")]
-        counts = self._state.subtasks if self._state.subtasks.total() else tasks
         full, empty = ("━", "─") if self._unicode else ("#", "-")
-        done, failed = done_and_failed(counts)
-        total = counts.total()
+        done, failed, total = state.share()
         # Rounded up, so that a single failure among thousands is seen; the whole rounded down, so
         # that a full bar means that all is done.
         filled = cells * done // total
@@ -323,6 +263,35 @@ class LiveView(InPlaceView):
         return "".join(paint(text, look) if color else text for text, look in line)
 
 
+def _status(snapshot: Snapshot) -> str | None:
+    """The status to order a task by; one without a response is in flight, as one that runs."""
+    waiting = snapshot.task is None and not lost(snapshot)
+    return Status.RUNNING if waiting else shown_status(snapshot)
+
+
+def _choose(
+    items: Sequence[_Item], ranks: Sequence[int], room: int, *, more: bool = False
+) -> list[_Item]:
+    """What to draw in so many lines, of which a count of the rest takes the last.
+
+    As they come where there is room for all, and for the count where there is ``more``; else what
+    failed, then what runs (a third of the room, or a thousand failures would hide it), then what is
+    neither running nor SUCCESSFUL.
+    """
+    if len(items) + more <= room:
+        return list(items)
+    room = max(room - 1, 0)
+    groups = defaultdict[int, list[_Item]](list)
+    for item, rank in zip(items, ranks, strict=True):
+        groups[rank].append(item)
+    kinds = (Status.FAILED, Status.RUNNING, Status.SUCCESSFUL)
+    failed, running, _ = (groups.pop(status_info(status).rank, []) for status in kinds)
+    others = [item for rank in sorted(groups) for item in groups[rank]]
+    share = min(len(running), max(room - len(failed), room // 3))
+    picked = failed[: room - share] + running[:share]
+    return picked + others[: room - len(picked)]
+
+
 def _share(wanted: Sequence[int], room: int) -> list[int]:
     """The room dealt out a line at a time, so that a task with many subtasks starves no other."""
     given = [0] * len(wanted)
@@ -336,11 +305,9 @@ def _share(wanted: Sequence[int], room: int) -> list[int]:
 
 def _differing(task_ids: Sequence[str]) -> tuple[int, int]:
     """Where the IDs differ: the shortest range, of eight characters or more, that is unique."""
-    first, last = min(task_ids), max(task_ids)
-    start = next(
-        (n for n, pair in enumerate(zip(first, last, strict=False)) if len({*pair}) > 1), 0
-    )
     longest = max(map(len, task_ids))
+    places = enumerate(zip(*task_ids, strict=False))
+    start = next((n for n, characters in places if len({*characters}) > 1), 0)
     start = max(min(start, longest - _SHORTEST_ID), 0)
     for end in range(start + _SHORTEST_ID, longest):
         if len({task_id[start:end] for task_id in task_ids}) == len(task_ids):

@@ -4,17 +4,18 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from dlftask.output.subtasks import lost
+from dlftask.output.states import lost
 from dlftask.output.text import (
     display_name,
     escape_controls,
+    message_text,
     one_line,
     paint,
     rfc3339,
     status_word,
     style,
 )
-from dlftask.output.view import WaitState
+from dlftask.output.view import View, WaitState
 from dlftask.streams import Streams
 from dlftask.task import Subtask, Task, is_failed
 from dlftask.waiting.snapshot import Snapshot
@@ -31,7 +32,7 @@ TICK_S = 4.0
 _NO_VALUE = "-"
 
 
-class LogView:
+class LogView(View):
     """Writes the lines of each change at once, and a heartbeat on standard error in a silence."""
 
     tick_s = TICK_S
@@ -45,8 +46,7 @@ class LogView:
         *,
         heartbeat: bool = True,
     ) -> None:
-        self._state = state
-        self._streams = streams
+        super().__init__(state, streams)
         self._write = write
         self._options = options
         self._heartbeat = heartbeat
@@ -76,11 +76,8 @@ class LogView:
 
     def note(self, text: str) -> None:
         """Write one line on standard error."""
-        self._streams.log(one_line(f"dlftask: {text}", self._streams.err_encoding))
+        super().note(text)
         self._written_s = self._state.now()
-
-    def close(self, *, keep: bool = False) -> None:
-        """Nothing was drawn."""
 
     def _log(self, text: str) -> None:
         self.note(f"{self._moment()} {text}")
@@ -88,44 +85,24 @@ class LogView:
     def _moment(self) -> str:
         return rfc3339(self._state.wall(), utc=self._options.utc)
 
-    def _changes(self, task_id: str, task: Task) -> tuple[bool, list[Subtask]]:
-        """Whether the task itself has changed since it was last compared, and which subtasks.
+    def _changes(self, snapshot: Snapshot) -> tuple[Task | None, list[Subtask]]:
+        """The task where it has changed itself since it was last compared, and which subtasks.
 
         A change is another status, name or message; the first sight is one too.
         """
-        before: Task | None = self._known.get(task_id)
-        self._known[task_id] = task
-        old = _numbered(before.subtasks) if before else {}
-        changed = [
-            subtask
-            for key, subtask in _numbered(task.subtasks).items()
-            if key not in old or _facts(old[key]) != _facts(subtask)
-        ]
-        return before is None or _facts(before) != _facts(task), changed
-
-
-class Silent:
-    """Nothing is shown; ``notes`` says whether warnings are."""
-
-    tick_s = 60.0
-
-    def __init__(self, streams: Streams, *, notes: bool) -> None:
-        self._streams = streams
-        self._notes = notes
-
-    def show(self, changed: Sequence[Snapshot]) -> None:
-        """Show nothing."""
-
-    def tick(self) -> None:
-        """Show nothing."""
-
-    def note(self, text: str) -> None:
-        """Write a warning."""
-        if self._notes:
-            self._streams.log(one_line(f"dlftask: {text}", self._streams.err_encoding))
-
-    def close(self, *, keep: bool = False) -> None:
-        """Nothing was drawn."""
+        task = snapshot.task
+        if task is None:
+            return None, []
+        before, known = self._known.get(snapshot.task_id, (None, Counter()))
+        self._known[snapshot.task_id] = _facts(task), Counter(map(_facts, task.subtasks))
+        changed = []
+        for subtask in task.subtasks:
+            # An ID can be missing or repeated: what counts is how often a subtask is there.
+            if known[_facts(subtask)]:
+                known[_facts(subtask)] -= 1
+            else:
+                changed.append(subtask)
+        return task if before != _facts(task) else None, changed
 
 
 class ChangeLog(LogView):
@@ -136,13 +113,10 @@ class ChangeLog(LogView):
 
     def lines(self, snapshot: Snapshot) -> str:
         """The lines of a changed snapshot, with newlines."""
-        task = snapshot.task
-        if task is None:
-            return ""
-        own, subtasks = self._changes(snapshot.task_id, task)
+        task, subtasks = self._changes(snapshot)
         moment = self._moment()
         lines = [self._line(moment, "subtask", subtask) for subtask in subtasks]
-        if own:
+        if task:
             lines.insert(0 if task.running else len(lines), self._line(moment, "task", task))
         return "".join(lines)
 
@@ -153,7 +127,7 @@ class ChangeLog(LogView):
             word = paint(word, style(node.status))
         identity = escape_controls(node.id or _NO_VALUE)
         name = display_name(node.name, _NO_VALUE)
-        return f"{moment} {word}{padding} {kind:<7} {identity} {name}{_message(node)}\n"
+        return f"{moment} {word}{padding} {kind:<7} {identity} {name}{message_text(node)}\n"
 
 
 class TaskLog(LogView):
@@ -175,26 +149,23 @@ class TaskLog(LogView):
     def lines(self, snapshot: Snapshot) -> str:
         """The lines of a changed snapshot, with newlines."""
         task = snapshot.task
-        if task is None:
-            return ""
-        own, subtasks = self._changes(snapshot.task_id, task)
-        if not own and not subtasks:
+        changed, subtasks = self._changes(snapshot)
+        if task is None or not (changed or subtasks):
             return ""
         strict = self._options.strict
         failed = [subtask for subtask in subtasks if is_failed(subtask.status, strict=strict)]
-        head = f"task {snapshot.task_id} {status_word(task.status)}"
-        tail = self._state.describe(snapshot).removeprefix(head)
-        if own and task.message:
-            tail += _message(task)
+        tail = self._state.known(snapshot).removeprefix(status_word(task.status))
+        if changed and task.message:
+            tail += message_text(task)
         elif subtasks:
             last = failed.pop() if failed else subtasks[-1]
             name = display_name(last.name, last.id)
-            tail += f": {name} {status_word(last.status)}{_message(last)}"
+            tail += f": {name} {status_word(last.status)}{message_text(last)}"
         lines = [
             self._line(
                 f"task {snapshot.task_id}: subtask {display_name(subtask.name, subtask.id)} ",
                 subtask.status,
-                _message(subtask),
+                message_text(subtask),
             )
             for subtask in failed
         ]
@@ -228,20 +199,6 @@ class JsonLog(LogView):
         return json_line(snapshot, self._options)
 
 
-def _numbered(subtasks: Sequence[Subtask]) -> dict[tuple[str | None, int], Subtask]:
-    """The subtasks by ID, and number among those of one ID: it can be missing or repeated."""
-    count: Counter[str | None] = Counter()
-    found = {}
-    for subtask in subtasks:
-        found[subtask.id, count[subtask.id]] = subtask
-        count[subtask.id] += 1
-    return found
-
-
 def _facts(node: Task | Subtask) -> tuple[str | None, ...]:
     """What counts as a change of a node: a later ``lastUpdate`` alone does not."""
     return node.id, node.status, node.name, node.message
-
-
-def _message(node: Task | Subtask) -> str:
-    return f": {escape_controls(node.message)}" if node.message else ""

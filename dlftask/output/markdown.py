@@ -9,8 +9,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from dlftask.output.text import duration_text, escape_controls, symbol, task_times
-from dlftask.task import KNOWN_STATUSES, Status, Subtask, Task, status_info
+from dlftask.output.states import missing
+from dlftask.output.text import duration_text, escape_controls, name_or_id, symbol, task_times
+from dlftask.task import STATUSES, Status, Subtask, Task, status_info
 from dlftask.waiting.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -52,10 +53,11 @@ def _cut(sections: Sequence[_Section]) -> str:
     left = _MOST_BYTES - _LAST_LINE_BYTES
     kept: list[_Section] = []
     for section in sections:
-        left -= _size(_text(_Section(section.head, section.first[:1], section.rest[:1])))
+        short = _Section(section.head, section.first[:1], section.rest[:1])
+        left -= _size(_text(short))
         if left < 0:
             break
-        kept.append(_Section(section.head, section.first[:1], section.rest[:1]))
+        kept.append(short)
     for rows in ("first", "rest"):
         for section, short in zip(sections, kept, strict=False):
             for row in getattr(section, rows)[1:]:
@@ -91,10 +93,9 @@ def _text(section: _Section) -> str:
 def _section(snapshot: Snapshot, longest: int | None, *, utc: bool) -> _Section:
     task = snapshot.result
     if task is None:
-        error = snapshot.error or snapshot.outage
-        said = _code(str(error) if error else "no answer", longest)
+        said = _code(str(missing(snapshot)), longest)
         return _Section(f"## ✗ {_code(snapshot.task_id, longest)}\n\nError: {said}\n\n")
-    name = task.name if task.name and not task.name.isspace() else task.id
+    name = name_or_id(task.name, task.id)
     facts = [f"ID {_code(snapshot.task_id, longest)}"]
     if task.id != snapshot.task_id:
         facts.append(f"in the response {_code(task.id, longest)}")
@@ -112,10 +113,9 @@ def _section(snapshot: Snapshot, longest: int | None, *, utc: bool) -> _Section:
 
 
 def _row(node: Task | Subtask, longest: int | None) -> str:
-    name = node.name if node.name and not node.name.isspace() else node.id
     cells = [
         _status(node.status, longest),
-        _code(name or "(no name)", longest),
+        _code(name_or_id(node.name, node.id), longest),
         duration_text(node.duration_ms),
         _code(node.message or "", longest),
     ]
@@ -124,7 +124,7 @@ def _row(node: Task | Subtask, longest: int | None) -> str:
 
 
 def _status(status: str | None, longest: int | None) -> str:
-    word = status if status in KNOWN_STATUSES else _code(status or "(no status)", longest)
+    word = status if status in STATUSES else _code(status or "(no status)", longest)
     return f"{symbol(status, unicode=True)} {word}"
 
 

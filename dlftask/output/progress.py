@@ -9,9 +9,8 @@ class ProgressLine(InPlaceView):
     on_stderr = True
 
     def lines(self, width: int, height: int, *, final: bool = False) -> list[str]:  # noqa: ARG002
-        """The line, cut to the width."""
-        sign = "" if final else f"{self.spinner()} "
-        text = f"dlftask: {sign}{self._state.summary()}  {self._state.elapsed}"
+        """The line, cut to the width; none is ever the final one."""
+        text = f"dlftask: {self.spinner()} {self._state.summary()}  {self._state.elapsed}"
         return [self.shorten(text, width)]
 
     def close(self, *, keep: bool = False) -> None:  # noqa: ARG002

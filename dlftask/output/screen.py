@@ -13,9 +13,9 @@ from rich.cells import cell_len, chop_cells, set_cell_size
 from dlftask.errors import DlftaskError
 from dlftask.output.terminal_progress import REMOVED, TerminalProgress
 from dlftask.output.text import ellipsis, encodable, escape_controls, escape_line_start, one_line
-from dlftask.output.view import WaitState
+from dlftask.output.view import View, WaitState
+from dlftask.platforms import in_foreground
 from dlftask.streams import Streams
-from dlftask.waiting.snapshot import Snapshot
 
 # Terminals differ in how wide some characters are: a line that comes out too wide must not wrap,
 # or the frame would be taller than the cursor goes back up.
@@ -29,28 +29,18 @@ _SHORTEST_GAP_S = 0.1
 """Between two frames: nobody reads faster."""
 
 
-class InPlaceView:
-    """A view that draws ``lines`` in place, only while ``may_draw`` says so."""
+class InPlaceView(View):
+    """A view that draws ``lines`` in place; with ``tab`` the terminal's tab shows progress too."""
 
     tick_s = 0.2
     on_stderr = False
     """Whether it is drawn on standard error, not on standard output."""
 
-    def __init__(
-        self,
-        state: WaitState,
-        streams: Streams,
-        *,
-        tab: TerminalProgress | None = None,
-        may_draw: Callable[[], bool] = lambda: True,
-    ) -> None:
-        self._state = state
-        self._streams = streams
-        self._write: Callable[[str], object]
-        self._write = streams.log_raw if self.on_stderr else streams.write
+    def __init__(self, state: WaitState, streams: Streams, *, tab: bool = False) -> None:
+        super().__init__(state, streams)
+        self._write: Callable[[str], object] = streams.log_raw if self.on_stderr else streams.write
         self._encoding = streams.err_encoding if self.on_stderr else streams.out_encoding
-        self._tab = tab
-        self._may_draw = may_draw
+        self._tab = TerminalProgress(state, self._write) if tab else None
         self.restore = f"\r{_ERASE_BELOW}{_WRAP}{REMOVED if tab else ''}".encode()
         """What a signal handler writes before the process is stopped or killed."""
         self._drawn: tuple[Sequence[str], tuple[int, int]] | None = None
@@ -61,15 +51,11 @@ class InPlaceView:
         """A frame, no wider and no taller than given; the ``final`` one has no spinner."""
         raise NotImplementedError
 
-    def show(self, changed: Sequence[Snapshot]) -> None:  # noqa: ARG002 - the state has it
-        """Draw a frame."""
-        self.tick()
-
     def tick(self) -> None:
         """Draw a frame, unless the last one was a moment ago or would look the same."""
         if self._closed or self._state.now() - self._drawn_s < _SHORTEST_GAP_S:
             return
-        if not self._may_draw():
+        if not in_foreground():
             self.forget()  # the shell writes over it
             return
         self._draw()

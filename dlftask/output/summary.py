@@ -3,8 +3,8 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from dlftask.output.subtasks import NOT_ANSWERED, counts_text, lost
-from dlftask.output.text import display_name, duration_text, escape_controls, status_word
+from dlftask.output.states import counts_text, lost, shown_status
+from dlftask.output.text import display_name, duration_text, message_text, status_word
 from dlftask.task import STATUSES, Status, Task, is_failed
 from dlftask.waiting.snapshot import Snapshot
 
@@ -17,7 +17,7 @@ def summary(snapshots: Sequence[Snapshot], *, strict: bool) -> tuple[str, str | 
     """
     if len(snapshots) == 1 and (task := snapshots[0].task):
         return _of_one(task, strict=strict), task.status
-    counts: Counter[str | None] = Counter(map(_counted_as, snapshots))
+    counts = Counter("unavailable" if lost(one) else shown_status(one) for one in snapshots)
     failed = [status for status in STATUSES if is_failed(status, strict=strict)]
     worst = next((s for s in (*failed, Status.RUNNING) if counts.get(s)), None)
     if worst is None and len(counts) == 1:
@@ -32,14 +32,7 @@ def _of_one(task: Task, *, strict: bool) -> str:
     failed = [subtask for subtask in task.subtasks if is_failed(subtask.status, strict=strict)]
     if task.subtasks:
         text += f", {len(failed)} of {len(task.subtasks)} subtasks failed"
-    if failed:
-        first = failed[0]
-        text += f": {display_name(first.name, first.id)}"
-        return f"{text}: {escape_controls(first.message)}" if first.message else text
-    return f"{text}: {escape_controls(task.message)}" if task.message else text
-
-
-def _counted_as(snapshot: Snapshot) -> str:
-    if lost(snapshot):
-        return "unavailable"
-    return snapshot.task.status if snapshot.task else NOT_ANSWERED
+    if not failed:
+        return text + message_text(task)
+    first = failed[0]
+    return f"{text}: {display_name(first.name, first.id)}{message_text(first)}"

@@ -5,12 +5,10 @@ notification.
 """
 
 import re
-from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 from dlftask.errors import DlftaskError
-from dlftask.output.subtasks import done_and_failed, shown_status
 from dlftask.output.view import WaitState
 
 _NORMAL, _ERROR, _UNKNOWN = 1, 2, 3
@@ -52,12 +50,7 @@ class TerminalProgress:
 
     def update(self) -> None:
         """Show the state, unless it is shown already."""
-        counts = self._state.subtasks
-        total = counts.total()
-        if not total and self._state.several:
-            counts = Counter(map(shown_status, self._state.snapshots.values()))
-            total = counts.total()
-        done, failed = done_and_failed(counts)
+        done, failed, total = self._state.share()
         kind = _ERROR if failed else _NORMAL if total else _UNKNOWN
         text = f"\x1b]9;4;{kind};{100 * done // total if total else 0}\x1b\\"
         now_s = self._state.now()

@@ -14,7 +14,7 @@ import re
 import time
 
 from dlftask.durations import format_duration
-from dlftask.task import Task, status_info
+from dlftask.task import Subtask, Task, status_info
 
 C0 = r"\x00-\x1f"
 CONTROLS = C0 + r"\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff"
@@ -111,8 +111,17 @@ def status_word(status: str | None) -> str:
 
 def display_name(name: str | None, identity: str | None) -> str:
     """The name, safe to show; without one the ID, without that a placeholder."""
-    text = name if name and not name.isspace() else identity
-    return escape_controls(text) if text else "(no name)"
+    return escape_controls(name_or_id(name, identity))
+
+
+def name_or_id(name: str | None, identity: str | None) -> str:
+    """The same as it came."""
+    return (name if name and not name.isspace() else identity) or "(no name)"
+
+
+def message_text(node: Task | Subtask) -> str:
+    """The message of a node, behind a colon; empty where there is none."""
+    return f": {escape_controls(node.message)}" if node.message else ""
 
 
 def duration_text(milliseconds: int | None) -> str:
@@ -141,10 +150,8 @@ def rfc3339(seconds: float, *, utc: bool) -> str:
 
 
 def _date_time(seconds: int, separator: str, *, utc: bool) -> str:
-    moment = time.gmtime(seconds) if utc else time.localtime(seconds)
-    text = time.strftime(f"%Y-%m-%d{separator}%H:%M:%S", moment)
+    layout = f"%Y-%m-%d{separator}%H:%M:%S"
     if utc:
-        return text + "Z"
-    sign = "-" if moment.tm_gmtoff < 0 else "+"
-    minutes = abs(moment.tm_gmtoff) // 60
-    return f"{text}{sign}{minutes // 60:02d}:{minutes % 60:02d}"
+        return time.strftime(f"{layout}Z", time.gmtime(seconds))
+    text = time.strftime(f"{layout}%z", time.localtime(seconds))
+    return f"{text[:-2]}:{text[-2:]}"

@@ -43,22 +43,24 @@ class Row(NamedTuple):
 
 def tree_rows(snapshot: "Snapshot", options: "RenderOptions") -> Iterator[Row]:
     """The rows of a task's tree; none where it is unavailable."""
-    task = snapshot.result
+    task, asked = snapshot.result, snapshot.task_id
     if task is None:
         return
-    facts = _one_line_facts(task, snapshot.task_id) if options.compact else None
-    if facts is not None:
-        yield Row("", GAP, _label(task, facts, unicode=options.unicode))
-        return
-    now_ms = options.now_ms if options.width is not None else None
-    root = _label(task, _node_facts(task, now_ms), unicode=options.unicode)
-    lines = _task_facts(task, utc=options.utc, asked=snapshot.task_id)
-    yield Row("", GAP, [*root, *((f"\n{line}", "") for line in lines)])
     shown, rest = shown_subtasks(task, compact=options.compact)
+    if options.compact and task.status == Status.SUCCESSFUL and not shown:
+        count = f"{rest} subtask{'' if rest == 1 else 's'}"
+        facts = [duration_text(task.duration_ms), count, escape_controls(asked)]
+        yield Row("", GAP, _label(task, facts, options))
+        return
+    identity = f"ID {escape_controls(task.id)}"
+    if asked != task.id:
+        identity += f" (asked for {asked})"
+    times = GAP.join(task_times(task, utc=options.utc))
+    lines = [(f"\n{line}", "") for line in (identity, times) if line]
+    yield Row("", GAP, [*_node(task, options), *lines])
     guides = branch_guides(len(shown) + bool(rest), unicode=options.unicode)
     for subtask, (guide, below) in zip(shown, guides, strict=False):
-        label = _label(subtask, _node_facts(subtask, now_ms), unicode=options.unicode)
-        yield Row(guide, below + GAP, label)
+        yield Row(guide, below + GAP, _node(subtask, options))
     if rest:
         ellipsis = "…" if options.unicode else "..."
         text = f"{ellipsis} {rest} more {Status.SUCCESSFUL}"
@@ -79,54 +81,33 @@ def shown_subtasks(task: Task, *, compact: bool) -> tuple[Sequence[Subtask], int
     return shown, len(task.subtasks) - len(shown)
 
 
-def running_text(node: Task | Subtask, now_ms: int) -> str:
-    """The time since a node's start, in seconds; empty where it is unknown or too short."""
+def time_text(node: Task | Subtask, now_ms: int | None) -> str:
+    """How long a node took, where that is known.
+
+    With ``now_ms``, for a terminal, what runs shows the time since its start.
+    """
+    if now_ms is None or node.status != Status.RUNNING:
+        return duration_text(node.duration_ms)
     if node.start_ms is None or now_ms - node.start_ms < 1000:
         return ""
     return format_duration((now_ms - node.start_ms) // 1000)
 
 
-def _label(node: Task | Subtask, facts: Iterable[str], *, unicode: bool) -> Pieces:
+def _node(node: Task | Subtask, options: "RenderOptions") -> Pieces:
+    now_ms = options.now_ms if options.width is not None else None
+    return _label(node, [time_text(node, now_ms), escape_controls(node.message or "")], options)
+
+
+def _label(node: Task | Subtask, facts: Iterable[str], options: "RenderOptions") -> Pieces:
+    """A node's symbol, name and status, and behind it the facts that are not empty."""
     look = style(node.status)
     return [
-        (symbol(node.status, unicode=unicode), look),
+        (symbol(node.status, unicode=options.unicode), look),
         (f" {display_name(node.name, node.id)}", "bold" if isinstance(node, Task) else ""),
         (GAP, ""),
         (status_word(node.status), look),
-        *((GAP + fact, "") for fact in facts),
+        *((GAP + fact, "") for fact in facts if fact),
     ]
-
-
-def _node_facts(node: Task | Subtask, now_ms: int | None) -> list[str]:
-    """What stands behind a node's status: the duration where known, the message where there is one.
-
-    With ``now_ms``, for a terminal, what runs shows the time since its start.
-    """
-    time_text = duration_text(node.duration_ms)
-    if not time_text and now_ms is not None and node.status == Status.RUNNING:
-        time_text = running_text(node, now_ms)
-    return [fact for fact in (time_text, escape_controls(node.message or "")) if fact]
-
-
-def _task_facts(task: Task, *, utc: bool, asked: str) -> list[str]:
-    """The lines below a task's name: its ID, and the one ``asked`` for where it is another; times.
-
-    The times are its start and end, where they are known.
-    """
-    times = task_times(task, utc=utc)
-    identity = f"ID {escape_controls(task.id)}"
-    if asked != task.id:
-        identity += f" (asked for {asked})"
-    return [identity, *([GAP.join(times)] if times else [])]
-
-
-def _one_line_facts(task: Task, asked: str) -> list[str] | None:
-    """What stands behind the status in a compact tree of one line; ``None`` where it needs more."""
-    if task.status != Status.SUCCESSFUL or shown_subtasks(task, compact=True)[0]:
-        return None
-    count = len(task.subtasks)
-    facts = [duration_text(task.duration_ms), f"{count} subtask{'' if count == 1 else 's'}"]
-    return [*(fact for fact in facts if fact), escape_controls(asked)]
 
 
 def render_trees(snapshots: "Sequence[Snapshot]", options: "RenderOptions") -> Iterator[str]:

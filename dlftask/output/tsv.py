@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 # Not yet compiled: most runs do not need it. The first ``#`` of a CI system's command is one.
 _SPECIAL = rf"{CI_COMMAND}|[{CONTROLS}{LINE_BREAKS}\\]"
-_SHORT_ESCAPES = {"\t": r"\t", "\n": r"\n", "\r": r"\r", "\\": r"\\"}
+_SHORT_ESCAPES = {"\t": r"\t", "\n": r"\n", "\r": r"\r", "\\": r"\\", "##": r"\x23#"}
 
 
 def render_tsv(snapshots: Iterable[Snapshot], _: "RenderOptions") -> Iterator[str]:
@@ -53,6 +53,4 @@ def _field(text: str | None) -> str:
 
 def short_escape(match: re.Match[str]) -> str:
     r"""Escape one character, as ``\n`` rather than ``\x0a`` where it has such a name."""
-    if match[0] == "##":
-        return r"\x23#"
     return _SHORT_ESCAPES.get(match[0]) or escaped(match)

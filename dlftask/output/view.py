@@ -3,43 +3,29 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol
 
-from dlftask.output.subtasks import counts_text, done_text, elapsed_text, shown_status
-from dlftask.output.text import escape_controls, status_word
+from dlftask.output.states import NOT_ANSWERED, counts_text, elapsed_text, shown_status
+from dlftask.output.text import escape_controls, one_line, status_word
+from dlftask.streams import Streams
+from dlftask.task import is_failed, status_info
 from dlftask.waiting.snapshot import Snapshot
 
-
-class View(Protocol):
-    """A wait as its user sees it: drawn in place on a terminal, lines elsewhere."""
-
-    tick_s: float
-    """How often ``tick`` wants to be called, in seconds, while nothing changes."""
-
-    def show(self, changed: Sequence[Snapshot]) -> None:
-        """Show the tasks that changed; the first sight of one is a change."""
-
-    def tick(self) -> None:
-        """Time has passed: turn the spinner, or end a silence."""
-
-    def note(self, text: str) -> None:
-        """Write one line about the wait itself on standard error."""
-
-    def close(self, *, keep: bool = False) -> None:
-        """Draw no more; ``keep`` leaves the last frame on the terminal. May be called twice."""
+Counts = Counter[str | None]
+"""Statuses, and how often each occurs."""
 
 
 class WaitState:
     """The tasks of a wait as last seen, in the order asked for.
 
     ``now`` is the scheduler's clock, ``wall`` counts since the epoch, both in seconds;
-    ``began_s`` is a moment of ``now``.
+    ``began_s`` is a moment of ``now``. With ``strict`` WARNING counts as failed.
     """
 
     def __init__(
         self,
         task_ids: Iterable[str],
         *,
+        strict: bool = False,
         began_s: float | None = None,
         now: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
@@ -47,25 +33,35 @@ class WaitState:
         self.now = now
         self.wall = wall
         self.snapshots = {task_id: Snapshot(task_id) for task_id in task_ids}
-        self.counts: dict[str, Counter[str | None]] = {}
-        self.subtasks: Counter[str | None] = Counter()
+        self.counts: dict[str, Counts] = {task_id: Counter() for task_id in self.snapshots}
+        self._strict = strict
         self._began_s = now() if began_s is None else began_s
 
     def update(self, changed: Iterable[Snapshot]) -> None:
         """Replace the snapshots that changed."""
         for snapshot in changed:
-            before = self.snapshots[snapshot.task_id]
             self.snapshots[snapshot.task_id] = snapshot
-            if snapshot.task is not None and snapshot.task is not before.task:
-                counts = Counter(subtask.status for subtask in snapshot.task.subtasks)
-                self.subtasks.subtract(self.counts.get(snapshot.task_id, Counter()))
-                self.subtasks.update(counts)
-                self.counts[snapshot.task_id] = counts
+            if snapshot.task is not None:
+                statuses = (subtask.status for subtask in snapshot.task.subtasks)
+                self.counts[snapshot.task_id] = Counter(statuses)
 
     @property
     def several(self) -> bool:
         """Whether there is more than one task."""
         return len(self.snapshots) > 1
+
+    @property
+    def tasks(self) -> Counts:
+        """The tasks, counted by status."""
+        return Counter(map(shown_status, self.snapshots.values()))
+
+    @property
+    def subtasks(self) -> Counts:
+        """The subtasks of all tasks, counted by status."""
+        total: Counts = Counter()
+        for counts in self.counts.values():
+            total.update(counts)
+        return total
 
     @property
     def elapsed(self) -> str:
@@ -87,20 +83,70 @@ class WaitState:
         lasted = elapsed_text(self.now() - since)
         return f"no valid response{some} for {lasted}: {escape_controls(str(reason))}"
 
-    def describe(self, snapshot: Snapshot) -> str:
-        """``task ID RUNNING 3/10 subtasks, 1 failed``."""
-        status = status_word(snapshot.task.status) if snapshot.task else "no response yet"
-        text = f"task {snapshot.task_id} {status}"
-        counts = self.counts.get(snapshot.task_id)
-        return f"{text} {done_text(counts, 'subtasks')}" if counts else text
+    def done_and_failed(self, counts: Counts) -> tuple[int, int]:
+        """How many have ended, and how many of these failed."""
+        done = sum(n for status, n in counts.items() if status_info(status).done)
+        failed = sum(n for status, n in counts.items() if is_failed(status, strict=self._strict))
+        return done, failed
+
+    def share(self) -> tuple[int, int, int]:
+        """How many have ended, how many failed, of how many: subtasks, or tasks without any."""
+        counts = self.subtasks
+        if self.several and not counts:
+            counts = self.tasks
+        return *self.done_and_failed(counts), counts.total()
+
+    def done_text(self, counts: Counts, noun: str) -> str:
+        """``12/37 subtasks, 1 failed``: how many have ended, well or not, of how many."""
+        done, failed = self.done_and_failed(counts)
+        text = f"{done}/{counts.total()} {noun}"
+        return f"{text}, {failed} failed" if failed else text
+
+    def known(self, snapshot: Snapshot, gap: str = " ") -> str:
+        """``RUNNING 3/10 subtasks, 1 failed``; ``no response yet`` where nothing is known."""
+        if snapshot.task is None:
+            return NOT_ANSWERED
+        counts = self.counts[snapshot.task_id]
+        status = status_word(snapshot.task.status)
+        return f"{status}{gap}{self.done_text(counts, 'subtasks')}" if counts else status
 
     def summary(self) -> str:
         """All tasks in one line, and the outage where there is one."""
         if self.several:
-            tasks = Counter(map(shown_status, self.snapshots.values()))
-            text = f"{done_text(tasks, 'tasks')} ({counts_text(tasks)})"
-            if self.subtasks.total():
-                text += f"; {done_text(self.subtasks, 'subtasks')}"
+            tasks, subtasks = self.tasks, self.subtasks
+            text = f"{self.done_text(tasks, 'tasks')} ({counts_text(tasks)})"
+            if subtasks:
+                text += f"; {self.done_text(subtasks, 'subtasks')}"
         else:
-            text = self.describe(next(iter(self.snapshots.values())))
+            (snapshot,) = self.snapshots.values()
+            text = f"task {snapshot.task_id} {self.known(snapshot)}"
         return f"{text}; {self.outage}" if self.outage else text
+
+
+class View:
+    """A wait as its user sees it: drawn in place on a terminal, lines elsewhere.
+
+    This one shows nothing but notes, and without ``notes`` not even these.
+    """
+
+    tick_s = 60.0
+    """How often ``tick`` wants to be called, in seconds, while nothing changes."""
+
+    def __init__(self, state: WaitState, streams: Streams, *, notes: bool = True) -> None:
+        self._state = state
+        self._streams = streams
+        self._notes = notes
+
+    def show(self, changed: Sequence[Snapshot]) -> None:
+        """Show the tasks that changed; the first sight of one is a change."""
+
+    def tick(self) -> None:
+        """Time has passed: draw a frame, or end a silence."""
+
+    def note(self, text: str) -> None:
+        """Write one line about the wait itself on standard error."""
+        if self._notes:
+            self._streams.log(one_line(f"dlftask: {text}", self._streams.err_encoding))
+
+    def close(self, *, keep: bool = False) -> None:
+        """Draw no more; ``keep`` leaves the last frame on the terminal. May be called twice."""

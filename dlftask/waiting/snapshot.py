@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from dlftask.errors import DlftaskError, ExitStatus, WaitTimeout
-from dlftask.task import KNOWN_STATUSES, Subtask, Task, is_failed
+from dlftask.task import STATUSES, Subtask, Task, is_failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Snapshot:
         """The exit status for this task alone; with ``strict`` WARNING counts as failed."""
         if self.error is not None:
             return self.error.exit_status
-        if self.task is None or self.task.status not in KNOWN_STATUSES:
+        if self.task is None or self.task.status not in STATUSES:
             return ExitStatus.INVALID
         if self.failed_fast or is_failed(self.task.status, strict=strict):
             return ExitStatus.FAILED

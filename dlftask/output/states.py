@@ -1,41 +1,17 @@
-"""Subtasks told apart and counted, in words that the views share."""
+"""The state of a task as it is shown, and counts of states, in words that the views share."""
 
-from collections import Counter
 from collections.abc import Mapping
 
 from dlftask.durations import format_duration
-from dlftask.errors import WaitTimeout
+from dlftask.errors import DlftaskError, ServiceUnavailable, WaitTimeout
 from dlftask.output.text import status_word
-from dlftask.task import STATUSES, Status, Task, status_info
+from dlftask.task import Status, status_info
 from dlftask.waiting.snapshot import Snapshot
 
 _MOST_STATUSES = 6
 _LONGEST_STATUS = 24
 
 NOT_ANSWERED = "no response yet"
-
-
-def done_text(counts: Mapping[str | None, int], noun: str) -> str:
-    """``12/37 subtasks, 1 failed``: how many have ended, well or not, of how many."""
-    done, failed = done_and_failed(counts)
-    text = f"{done}/{sum(counts.values())} {noun}"
-    return f"{text}, {failed} failed" if failed else text
-
-
-def done_and_failed(counts: Mapping[str | None, int]) -> tuple[int, int]:
-    """How many have ended, and how many of these failed."""
-    done = sum(counts.get(status, 0) for status, info in STATUSES.items() if info.done)
-    failed = sum(counts.get(status, 0) for status, info in STATUSES.items() if info.failed)
-    return done, failed
-
-
-def known_state(task: Task | None) -> str:
-    """``RUNNING, 3/10 subtasks``; ``no response yet`` where nothing is known."""
-    if task is None:
-        return NOT_ANSWERED
-    counts = Counter(subtask.status for subtask in task.subtasks)
-    state = status_word(task.status)
-    return f"{state}, {done_text(counts, 'subtasks')}" if counts else state
 
 
 def shown_status(snapshot: Snapshot) -> str | None:
@@ -50,13 +26,17 @@ def lost(snapshot: Snapshot) -> bool:
     return snapshot.error is not None and not isinstance(snapshot.error, WaitTimeout)
 
 
+def missing(snapshot: Snapshot) -> DlftaskError:
+    """Why there is no task to show."""
+    return snapshot.error or ServiceUnavailable("no answer")
+
+
 def counts_text(counts: Mapping[str | None, int]) -> str:
     """``2 FAILED, 7 RUNNING, 991 SUCCESSFUL``: what needs a look first.
 
     Where the service invents many statuses, a few are named and the rest counted.
     """
-    present = [(status, n) for status, n in counts.items() if n]
-    ordered = sorted(present, key=lambda item: (status_info(item[0]).rank, -item[1]))
+    ordered = sorted(counts.items(), key=lambda item: (status_info(item[0]).rank, -item[1]))
     words = [f"{n} {status_word(s)[:_LONGEST_STATUS]}" for s, n in ordered[:_MOST_STATUSES]]
     others = sum(n for _, n in ordered[_MOST_STATUSES:])
     return ", ".join([*words, f"{others} others"] if others else words)
