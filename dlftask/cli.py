@@ -300,8 +300,8 @@ def _usage_error(error: Any, path: str) -> ConfigurationError:
 def _run(ctx: typer.Context, arguments: list[str], options: dict[str, Any]) -> None:
     """From the words of a command to its exit status."""
     from dlftask.settings import load_settings
-    from dlftask.streams import Streams, read_input
-    from dlftask.task_ids import read_task_ids
+    from dlftask.streams import Streams
+    from dlftask.task_ids import check_task_id
 
     name, began_s = str(ctx.info_name), float(ctx.obj)
     if name == "watch":
@@ -312,13 +312,13 @@ def _run(ctx: typer.Context, arguments: list[str], options: dict[str, Any]) -> N
     if name == "watch" or not arguments:
         options["wait"] = True
     settings = load_settings(options, began_s=began_s)
-    until_s = float("inf") if settings.timeout_s is None else began_s + settings.timeout_s
-    task_ids = read_task_ids(arguments, lambda: read_input(until_s))
+    for argument in arguments:
+        check_task_id(argument)
 
     from dlftask.command import Command, run
     from dlftask.messages import write_error
 
-    command = Command(name=name, options=given, task_ids=task_ids, began_s=began_s)
+    command = Command(name=name, options=given, task_ids=arguments, began_s=began_s)
     streams = Streams(color=settings.color)
     try:
         status = run(command, settings, streams)

@@ -1,9 +1,10 @@
 """One run of a command: ask or wait, show it, print the result, return an exit status."""
 
 import os
+import re
 import shlex
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -26,8 +27,9 @@ from dlftask.output.text import escape_controls, one_line, paint, style
 from dlftask.output.view import View, WaitState
 from dlftask.settings import Settings
 from dlftask.signals import cancel_end, end_stuck_process, terminal_restored
-from dlftask.streams import Streams
+from dlftask.streams import Streams, read_input
 from dlftask.task import Status, Subtask, Task, read_json
+from dlftask.task_ids import read_task_ids
 from dlftask.waiting.policy import WaitPolicy
 from dlftask.waiting.snapshot import Snapshot, overall_status
 
@@ -83,9 +85,20 @@ def run(command: Command, settings: Settings, streams: Streams) -> ExitStatus:
             for warning in client.warnings:
                 write_warning(warning, streams)
         task_ids = command.task_ids or _start_demo_import(client)
-        if not settings.demo:
-            remember(task_ids, environ=settings.environ, home=settings.home)
-        return _Run(command._replace(task_ids=task_ids), client, streams, query).run()
+        early_end = None
+        try:
+            task_ids = read_task_ids(task_ids, lambda: read_input(_until_s(command, settings)))
+        except (WaitTimeout, Interrupted) as error:
+            early_end = error  # and the "-" stays among the IDs
+        else:
+            if not settings.demo:
+                remember(task_ids, environ=settings.environ, home=settings.home)
+        return _Run(command._replace(task_ids=task_ids), client, streams, query).run(early_end)
+
+
+def _until_s(command: Command, settings: Settings) -> float:
+    """When ``--timeout`` runs out, in monotonic time."""
+    return float("inf") if settings.timeout_s is None else command.began_s + settings.timeout_s
 
 
 def _end_stuck_writes(
@@ -93,7 +106,7 @@ def _end_stuck_writes(
 ) -> None:
     """Let a stream that nobody reads hold up the end for a moment at most."""
     if settings.timeout_s is not None:
-        until_s = command.began_s + settings.timeout_s
+        until_s = _until_s(command, settings)
         end_stuck_process(until_s + _LATE_S, status, writing_only=True)
 
 
@@ -156,14 +169,17 @@ class _Run:
     def _snapshots(self) -> list[Snapshot]:
         return list(self._state.snapshots.values())
 
-    def run(self) -> ExitStatus:
-        """Wait, print the result, write the reports and the messages."""
+    def run(self, early_end: WaitTimeout | Interrupted | None = None) -> ExitStatus:
+        """Wait, print the result, write the reports and the messages.
+
+        With ``early_end``, which came before the task IDs were known, nothing is asked.
+        """
         settings = self._settings
         if settings.wait:
             self._preload()
         end: DlftaskError | Interrupted | None = None
         try:
-            self._follow()
+            self._follow(early_end)
         except (DlftaskError, Interrupted) as error:
             end = error
         status = overall_status(self._snapshots, strict=settings.strict)
@@ -187,7 +203,7 @@ class _Run:
             list(render(name, [Snapshot("0", example)], self._options._replace(query=None)))
         import dlftask.output.summary  # noqa: F401
 
-    def _follow(self) -> None:
+    def _follow(self, early_end: WaitTimeout | Interrupted | None) -> None:
         """Poll and show, then print the result; the last frame stays where there is no result."""
         settings, state = self._settings, self._state
         policy = WaitPolicy(
@@ -199,11 +215,12 @@ class _Run:
             fail_fast=settings.fail_fast,
             strict=settings.strict,
         )
+        task_ids = self._state.snapshots
         with ExitStack() as stack:
             view = self._view(policy.until_s, stack)
-            changes = self._client.follow(
-                state.snapshots, policy, note=view.note, tick_s=view.tick_s
-            )
+            changes = self._client.follow(task_ids, policy, note=view.note, tick_s=view.tick_s)
+            if early_end is not None:
+                changes = _ended(task_ids, early_end)
             view.tick()
             for changed in changes:
                 if self._command.watches:
@@ -341,9 +358,16 @@ class _Run:
                 words.append(OPTIONS[key].name)
                 if one is not True:
                     words.append(str(one))
-        if any(task_id.startswith("-") for task_id in task_ids):
+        if any(re.match("-.", task_id) for task_id in task_ids):
             words.append("--")
         return shlex.join([*words, *task_ids])
+
+
+def _ended(task_ids: Iterable[str], end: WaitTimeout | Interrupted) -> Iterator[list[Snapshot]]:
+    """What ``Client.follow`` gives where the wait has ended before it began."""
+    if isinstance(end, Interrupted):
+        raise end
+    yield [Snapshot(task_id, error=end, settled=True) for task_id in task_ids]
 
 
 def _is_unfinished(snapshot: Snapshot, end: DlftaskError | Interrupted | None) -> bool:

@@ -115,16 +115,23 @@ def test_in_a_connect_that_hangs() -> None:
 
 
 @both
-def test_while_standard_input_is_read(number: signal.Signals, status: int) -> None:
+def test_while_standard_input_is_read(number: signal.Signals, status: int, tmp_path: Path) -> None:
     reading, writing = os.pipe()
     with os.fdopen(reading), os.fdopen(writing, "wb", buffering=0) as typed:
         environ = {**PROJECT, "DLFTASK_ENDPOINT": "http://127.0.0.1:9"}
-        with Running("watch", "-", env=environ, stdin=reading) as run:
+        report = tmp_path / "report.xml"
+        report.write_text("of an older run")
+        args = ["watch", "--report", f"junit:{report}", "-"]
+        with Running(*args, env=environ, stdin=reading) as run:
             typed.write(b"008aae2e675d3bcb01675d3c66f20000\n")
             # Once what was typed is gone, it waits for more.
             run.until(lambda: not select.select([reading], [], [], 0)[0])
             assert run.end(number) == status
-            assert (run.stdout, run.stderr) == ("", "")
+            assert run.stdout == ""
+            lines = run.stderr.splitlines()
+        assert lines[0] == "dlftask: task -: no response yet"
+        assert lines[1:] == [f"dlftask: to resume: dlftask {shlex.join(args)}"]
+        assert 'errors="1"' in report.read_text()
 
 
 def test_at_any_moment_of_the_start(simulator: Simulator) -> None:

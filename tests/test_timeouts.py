@@ -83,7 +83,7 @@ def ask(pool: WorkerPool, task_id: str) -> Answer:
     return found
 
 
-def crew_for(url: str, transport: Transport, *, size: int = 1) -> WorkerPool:
+def pool_for(url: str, transport: Transport, *, size: int = 1) -> WorkerPool:
     def ask_once(task_id: str) -> Task:
         return read_task(transport.send("GET", f"{url}/{task_id}").body)
 
@@ -93,7 +93,7 @@ def crew_for(url: str, transport: Transport, *, size: int = 1) -> WorkerPool:
 @pytest.mark.parametrize("row", SLOW)
 def test_the_read_timeout_bounds_the_answer_up_to_its_last_byte(row: str) -> None:
     with Server(SLOW[row]) as server:  # type: ignore[arg-type]
-        pool = crew_for(server.url, new_transport(read_timeout_s=0.5))
+        pool = pool_for(server.url, new_transport(read_timeout_s=0.5))
         started = time.monotonic()
         outcome = ask(pool, "t1").outcome
         took_s = time.monotonic() - started
@@ -105,7 +105,7 @@ def test_the_read_timeout_bounds_the_answer_up_to_its_last_byte(row: str) -> Non
 
 def test_the_connect_timeout_bounds_a_connection_that_hangs() -> None:
     with deaf() as url:
-        pool = crew_for(url, new_transport(connect_timeout_s=0.5))
+        pool = pool_for(url, new_transport(connect_timeout_s=0.5))
         started = time.monotonic()
         outcome = ask(pool, "t1").outcome
         took_s = time.monotonic() - started
@@ -118,7 +118,7 @@ def test_the_connect_timeout_bounds_a_connection_that_hangs() -> None:
 def test_the_connect_timeout_bounds_a_handshake_of_tls_that_hangs() -> None:
     with Server(silent, greet=True) as server:
         url = server.url.replace("http:", "https:")
-        pool = crew_for(url, new_transport(connect_timeout_s=0.5, insecure=True))
+        pool = pool_for(url, new_transport(connect_timeout_s=0.5, insecure=True))
         started = time.monotonic()
         outcome = ask(pool, "t1").outcome
         took_s = time.monotonic() - started
@@ -137,7 +137,7 @@ def test_the_connect_timeout_bounds_a_name_look_up_that_hangs(
         return []
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
-    pool = crew_for("http://service.test", new_transport(connect_timeout_s=0.5))
+    pool = pool_for("http://service.test", new_transport(connect_timeout_s=0.5))
     started = time.monotonic()
     outcome = ask(pool, "t1").outcome
     took_s = time.monotonic() - started
@@ -205,7 +205,7 @@ def test_a_slow_task_delays_no_other() -> None:
             connection.sendall(answer())
 
     with Server(talk, keep_alive=True) as server:
-        pool = crew_for(server.url, new_transport(read_timeout_s=5.0), size=4)
+        pool = pool_for(server.url, new_transport(read_timeout_s=5.0), size=4)
         for task_id in ("slow1", "slow2", "slow3"):
             pool.start(task_id)
         started = time.monotonic()
@@ -236,7 +236,7 @@ def test_threads_and_connections_do_not_pile_up_over_many_polls() -> None:
     with Server(talk, keep_alive=True) as server:
         before = threading.active_count()
         transport = new_transport(read_timeout_s=0.01, concurrency=4)
-        pool = crew_for(server.url, transport, size=4)
+        pool = pool_for(server.url, transport, size=4)
         for n in range(150):
             assert isinstance(ask(pool, f"good{n}").outcome, Task | DlftaskError)
             assert isinstance(ask(pool, f"hung{n}").outcome, ServiceUnavailable)

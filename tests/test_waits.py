@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import signal
 import sys
 import time
@@ -228,7 +229,9 @@ def test_the_timeout_holds_where_the_project_is_looked_up_and_nothing_comes(
     assert TIMEOUT_S < finished.seconds < TIMEOUT_S + OVERRUN_S + startup_s()
 
 
-def test_the_timeout_holds_while_standard_input_is_read() -> None:
+def test_the_timeout_holds_while_standard_input_is_read(tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    args = ["watch", "--timeout", "1s", "--report", f"json:{report}", "task-1", "-"]
     reading, writing = os.pipe()
     with os.fdopen(reading), os.fdopen(writing, "w"):
         environ = {
@@ -236,10 +239,19 @@ def test_the_timeout_holds_while_standard_input_is_read() -> None:
             "DLFTASK_PROJECT_ID": "p",
             "DLFTASK_TOKEN": "secret",
         }
-        finished = run_dlftask("watch", "--timeout", "1s", "-", env=environ, stdin=reading)
+        finished = run_dlftask(*args, env=environ, stdin=reading)
     assert (finished.returncode, finished.stdout) == (124, "")
     assert TIMEOUT_S < finished.seconds < TIMEOUT_S + OVERRUN_S + startup_s()
     assert finished.stderr.startswith("dlftask: error: ")
+    # It ends as any wait does that ran out of time.
+    lines = finished.stderr.splitlines()
+    assert lines[-3:-1] == [f"dlftask: task {one}: no response yet" for one in ("task-1", "-")]
+    assert lines[-1] == f"dlftask: to resume: dlftask {shlex.join(args)}"
+    found = json.loads(report.read_text())
+    assert [(one["id"], one["error"]["exit_status"]) for one in found] == [
+        ("task-1", 124),
+        ("-", 124),
+    ]
 
 
 # Credentials that go stale
@@ -372,18 +384,24 @@ def test_watch_on_a_pipe_prints_one_line_per_change(simulator: Simulator) -> Non
     assert len({found.split(" ", 1)[1] for found in lines}) == len(lines)
 
 
-def test_a_wait_on_a_pipe_is_told_on_standard_error(simulator: Simulator) -> None:
-    task_id = simulator.start_import()
-    args = ["get", "-w", "--utc", "--interval", "100ms", "-o", "jsonl", task_id]
-    finished = run_dlftask(*args, env=simulator.environment())
-    assert finished.returncode == 0
-    assert json.loads(finished.stdout)["status"] == "SUCCESSFUL"
-    lines = finished.stderr.splitlines()
-    assert all(re.match(f"dlftask: {MOMENT} ", line) for line in lines), finished.stderr
+def test_a_wait_on_a_pipe_is_told_on_standard_error() -> None:
+    now_s = [time.time()]
+    with Simulator(clock=lambda: now_s[0]) as simulator:
+        task_id = simulator.start_import()
+        args = ["get", "-w", "--utc", "--interval", "100ms", "-o", "jsonl", task_id]
+        with Running(*args, env=simulator.environment()) as run:
+            now_s[0] += 1.0
+            run.until(lambda: " RUNNING 0/1 subtasks" in run.stderr)
+            now_s[0] += 4.5
+            run.until(lambda: " RUNNING 3/4 subtasks" in run.stderr)
+            now_s[0] += 60.0
+            assert run.process.wait(20) == 0
+            assert json.loads(run.stdout)["status"] == "SUCCESSFUL"
+            lines = run.stderr.splitlines()
+    assert all(re.match(f"dlftask: {MOMENT} ", line) for line in lines), lines
     assert all(task_id in line for line in lines)
     assert "waiting for" in lines[0]
     assert "SUCCESSFUL" in lines[-1]
-    assert len(lines) > 5
 
 
 class Recorded(Streams):
