@@ -66,6 +66,9 @@ INVALID: dict[str, Talk] = {
     "no-status": sending(answer(b'{"id": "a"}')),
     "deep-nesting": sending(answer(DEEP)),
     "deep-nesting-of-objects": sending(answer(b'{"a":' * 50_000 + b"1" + b"}" * 50_000)),
+    "chunk-length-is-an-apostrophe": sending(
+        without_length(b"'\r\n" + TASK, "Transfer-Encoding: chunked\r\n")
+    ),
     "chunk-length-is-no-number": sending(
         without_length(b"zz\r\n" + TASK, "Transfer-Encoding: chunked\r\n")
     ),
