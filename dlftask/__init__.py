@@ -8,7 +8,7 @@ if task.status != Status.SUCCESSFUL:
     print(task.message, [subtask.name for subtask in task.subtasks])
 """
 
-# For type checkers it is true. Importing typing takes milliseconds, in which a Ctrl-C would still
+# Type checkers take it as true. Importing typing takes milliseconds, and until then a Ctrl-C would
 # print Python's own traceback.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def __dir__() -> list[str]:
 
 
 def __getattr__(name: str) -> "Any":
-    # Loaded on use: the command line imports this package for its version alone.
+    # Loaded on use: the command line imports this package only for its version.
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module

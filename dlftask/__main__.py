@@ -9,18 +9,18 @@ import time
 def run() -> None:
     """Run the command line and end the process with its exit status.
 
-    Not by the interpreter's own way, which takes as long as a request on loopback and waits for
-    threads that hang in a name lookup. All output was written when it was due.
+    The interpreter's own exit takes as long as a request on loopback, and waits for threads that
+    hang in a name lookup. All output is written by then.
     """
-    # Until main is ready for it: a Ctrl-C at the very start prints no traceback of Python's.
+    # Until main handles it: a Ctrl-C at the very start must not print a traceback.
     if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
         signal.signal(signal.SIGINT, lambda *_: os._exit(130))
     os._exit(main(sys.argv[1:], began_s=time.monotonic()))
 
 
 def main(arguments: list[str], *, began_s: float) -> int:
-    """Run the command line and give its exit status, also after a signal or a bug."""
-    _hold_closed_streams()
+    """Run the command line and return its exit status, also after a signal or a bug."""
+    _reserve_closed_streams()
     import gc
 
     from dlftask.errors import BrokenOutput, Interrupted
@@ -45,7 +45,7 @@ def main(arguments: list[str], *, began_s: float) -> int:
 
 
 def _report(error: Exception, *, color: str | None) -> int:
-    """Report an error, or a bug of ours, and give its exit status."""
+    """Report an error, or a bug in dlftask, and return its exit status."""
     from dlftask.errors import DlftaskError
     from dlftask.messages import write_error
     from dlftask.streams import Streams
@@ -68,15 +68,15 @@ def _report(error: Exception, *, color: str | None) -> int:
 
 
 def _chosen_color(arguments: list[str]) -> str | None:
-    """The value of ``--color``, which counts even where other arguments are wrong."""
+    """The value of ``--color``, which applies even if other arguments are wrong."""
     import re
 
     found = re.search(r"(?<!\S)--color[ =](\S+)", " ".join(arguments))
     return found[1] if found else None
 
 
-def _hold_closed_streams() -> None:
-    """Keep 0, 1 and 2 from becoming a socket's: what is meant for a stream must not go there."""
+def _reserve_closed_streams() -> None:
+    """Open closed standard streams, so that no socket gets their numbers and their output."""
     for descriptor in range(3):
         try:
             os.fstat(descriptor)

@@ -21,7 +21,7 @@ from dlftask.options import (
     options_of,
 )
 
-# Typer passes this class on, from click or from its own copy of it, but does not name it.
+# The class is click's, or that of Typer's own copy of click; Typer does not export it.
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
 _ABOUT = "Show, or wait for, a system task of DataArts Factory (DLF)."
@@ -83,7 +83,7 @@ _INSTEAD = {
         "a secret does not belong on a command line: set HUAWEICLOUD_SDK_AK and HUAWEICLOUD_SDK_SK",
     ),
 }
-"""What to use in place of options that others have."""
+"""What to use in place of options that other programs have."""
 
 
 def _help_text(command: str, *, width: int, color: bool) -> str:
@@ -131,7 +131,7 @@ def _row(name: str, text: str, column: int, width: int) -> str:
 def _fill(text: str, width: int) -> str:
     import textwrap
 
-    # What is in brackets stays in one line.
+    # Text in brackets is not broken across lines.
     text = re.sub(r"\[.*?\]", lambda found: found[0].replace(" ", "\xa0"), text)
     filled = textwrap.fill(text, width, break_on_hyphens=False, break_long_words=False)
     return filled.replace("\xa0", " ") + "\n"
@@ -149,7 +149,7 @@ def _print_help(command: str | None) -> None:
 
 
 class _Command(TyperCommand):
-    """Help by our own streams: what Typer prints with ends badly where nothing can be printed."""
+    """A command that prints its help through ``Streams``: Typer fails badly on a closed output."""
 
     def get_help(self, ctx: Any) -> NoReturn:
         _print_help(ctx.info_name)
@@ -157,7 +157,7 @@ class _Command(TyperCommand):
 
 
 class _Group(TyperGroup):
-    """The same for dlftask itself, whose commands are corrected where they are misspelt."""
+    """The same for dlftask itself, with hints for misspelt commands."""
 
     get_help = _Command.get_help
 
@@ -167,7 +167,7 @@ class _Group(TyperGroup):
 
 
 def _check_command(word: str) -> None:
-    """Raise ``ConfigurationError`` with the nearest command, or with the one that takes an ID."""
+    """Raise ``ConfigurationError`` for an unknown command, with the one that was probably meant."""
     if word in _COMMANDS:
         return
     near, shown = nearest(word, _COMMANDS), word if len(word) <= 128 else word[:128] + "…"
@@ -187,7 +187,7 @@ app = typer.Typer(
 )
 
 
-def _print_version(wanted: bool) -> None:  # noqa: FBT001 - Typer calls it so
+def _print_version(wanted: bool) -> None:  # noqa: FBT001 - how Typer calls it
     if wanted:
         from dlftask.streams import Streams
 
@@ -205,7 +205,7 @@ def _print_completion(shell: str | None) -> None:
     except ConfigurationError as error:
         raise error.with_context("--show-completion") from None
     package = Path(__file__).parent
-    # The wheel holds the scripts; beside a checkout's package is their own folder.
+    # The wheel contains the scripts; in a checkout their folder is beside the package.
     folders = (package / "completions", package.parent / "completions")
     script = next(folder / name for folder in folders if (folder / name).is_file())
     Streams().write(script.read_text(encoding="utf-8"))
@@ -238,7 +238,7 @@ def _add_command(name: str) -> None:
         "ctx": typer.Context,
         "task_ids": Annotated[list[str] | None, typer.Argument()],
     }
-    # Each has all of them: ``watch --wait`` waits anyway.
+    # Each command has all of them: ``watch --wait`` waits anyway.
     for option in OPTIONS.values():
         names = filter(None, (option.short, option.name))
         kind: Any = list[str] if option.key == "report" else str if option.metavar else bool
@@ -260,11 +260,11 @@ def _help(command: Annotated[str | None, typer.Argument()] = None) -> None:
 
 
 def run_command_line(arguments: list[str], *, began_s: float) -> int:
-    """Run ``dlftask ARGUMENTS`` and give its exit status.
+    """Run ``dlftask ARGUMENTS`` and return its exit status.
 
-    Raises the errors of ``dlftask.errors``, also for what Typer finds wrong.
+    Raises the errors of ``dlftask.errors``, also for Typer's usage errors.
     """
-    # Each costs time: a command is built only where its name was given.
+    # Building a command takes time: only those that were named are built.
     for name in {"get", "watch"}.intersection(arguments):
         _add_command(name)
     run: Callable[..., Any] = typer.main.get_command(app)
@@ -277,7 +277,7 @@ def run_command_line(arguments: list[str], *, began_s: float) -> int:
 
 
 def _usage_error(error: Any, path: str) -> ConfigurationError:
-    """A usage error of Typer in our words; the value of an unknown option is never repeated."""
+    """Translate a usage error of Typer; the value of an unknown option is never repeated."""
     # Only an unknown option has possibilities.
     if not hasattr(error, "possibilities"):
         text = " ".join(error.format_message().split())
@@ -287,7 +287,7 @@ def _usage_error(error: Any, path: str) -> ConfigurationError:
     options = [one.name[2:] for one in OPTIONS.values()]
     top = ["version", "show-completion", "help"]
     here = top if path == "dlftask" else [*options, "help"]
-    # What is right here counts before what is right elsewhere.
+    # An option that is valid here takes precedence over one that is valid elsewhere.
     hints = {one: f"options come after the command: dlftask get --{one} …" for one in options}
     hints |= {one: f"did you mean: dlftask --{one}?" for one in top}
     hints |= {one: f"did you mean --{one}?" for one in here}
@@ -298,7 +298,7 @@ def _usage_error(error: Any, path: str) -> ConfigurationError:
 
 
 def _run(ctx: typer.Context, arguments: list[str], options: dict[str, Any]) -> None:
-    """From the words of a command to its exit status."""
+    """Run a command with its arguments and options; exit with its status."""
     from dlftask.settings import load_settings
     from dlftask.streams import Streams
     from dlftask.task_ids import check_task_id

@@ -1,4 +1,4 @@
-"""One run of a command: ask or wait, show it, print the result, return an exit status."""
+"""One run of a command: poll or wait, show it, print the result, return an exit status."""
 
 import os
 import re
@@ -39,15 +39,15 @@ if TYPE_CHECKING:
 
 
 _LATE_S = 0.3
-"""After ``--timeout``, how long a write may hang before it is looked at."""
+"""How long a write may hang after ``--timeout`` before it is checked."""
 
 _SERVICE_OPTIONS = {
     key for key, option in OPTIONS.items() if option.group in ("Task", "Service", "Credentials")
 }
-"""The options without which another command would ask another service."""
+"""The options that another command needs to use the same service."""
 
-_MOST_IDS = 5
-"""How many task IDs the hint on how to see all repeats, at most."""
+_MAX_IDS = 5
+"""Maximum number of task IDs in the hint on how to see all."""
 
 
 class Command(NamedTuple):
@@ -65,7 +65,7 @@ class Command(NamedTuple):
 
 
 def run(command: Command, settings: Settings, streams: Streams) -> ExitStatus:
-    """Run a command to its end; its exit status.
+    """Run a command to its end and return its exit status.
 
     Raises ``Interrupted`` and the errors that concern the whole run: ``ConfigurationError``,
     ``OutputFailed``, ``BrokenOutput``. Errors of one task are written here.
@@ -89,7 +89,7 @@ def run(command: Command, settings: Settings, streams: Streams) -> ExitStatus:
         try:
             task_ids = read_task_ids(task_ids, lambda: read_input(_until_s(command, settings)))
         except (WaitTimeout, Interrupted) as error:
-            early_end = error  # and the "-" stays among the IDs
+            early_end = error  # the "-" stays among the IDs
         else:
             if not settings.demo:
                 remember(task_ids, environ=settings.environ, home=settings.home)
@@ -104,7 +104,7 @@ def _until_s(command: Command, settings: Settings) -> float:
 def _end_stuck_writes(
     command: Command, settings: Settings, status: ExitStatus = ExitStatus.TIMEOUT
 ) -> None:
-    """Let a stream that nobody reads hold up the end for a moment at most."""
+    """After ``--timeout``, end the process even if it hangs on a stream that nobody reads."""
     if settings.timeout_s is not None:
         until_s = _until_s(command, settings)
         end_stuck_process(until_s + _LATE_S, status, writing_only=True)
@@ -112,7 +112,7 @@ def _end_stuck_writes(
 
 @contextmanager
 def _client(settings: Settings, streams: Streams) -> Iterator[Client]:
-    """A client of the service; of an embedded one for ``--demo``."""
+    """A client of the service, or of an embedded simulator for ``--demo``."""
 
     def log_lines(text: str) -> None:
         streams.log("\n".join(escape_controls(line) for line in text.splitlines()))
@@ -137,7 +137,7 @@ def _client(settings: Settings, streams: Streams) -> Iterator[Client]:
 
 
 def _start_demo_import(client: Client) -> list[str]:
-    """Start an import as a user would, with the call that a user would make."""
+    """Start an import with the request that a user would send."""
     body = b'{"path": "obs://demo/jobs.zip"}'
     response = client.service.call("POST", "jobs/import", body=body)
     return [read_json(response.body)["taskId"]]
@@ -172,7 +172,7 @@ class _Run:
     def run(self, early_end: WaitTimeout | Interrupted | None = None) -> ExitStatus:
         """Wait, print the result, write the reports and the messages.
 
-        With ``early_end``, which came before the task IDs were known, nothing is asked.
+        With ``early_end``, which came before the task IDs were known, no request is sent.
         """
         settings = self._settings
         if settings.wait:
@@ -183,7 +183,7 @@ class _Run:
         except (DlftaskError, Interrupted) as error:
             end = error
         status = overall_status(self._snapshots, strict=settings.strict)
-        if not isinstance(end, Interrupted):  # that one has its own limit
+        if not isinstance(end, Interrupted):  # it has its own limit
             _end_stuck_writes(self._command, settings, status if end is None else end.exit_status)
         unwritten = self._write_reports(end)
         if end is None or isinstance(end, Interrupted):
@@ -197,14 +197,14 @@ class _Run:
         return ExitStatus.OUTPUT_FAILED if unwritten and status == 0 else status
 
     def _preload(self) -> None:
-        """Load what the end needs: hours later the installation may be another one."""
+        """Import what the end needs: hours later another version may be installed."""
         example = Task("0", Status.FAILED, subtasks=(Subtask("0", None, Status.FAILED),))
         for name in {self._settings.output, *(one.format for one in self._settings.reports)}:
             list(render(name, [Snapshot("0", example)], self._options._replace(query=None)))
         import dlftask.output.summary  # noqa: F401
 
     def _follow(self, early_end: WaitTimeout | Interrupted | None) -> None:
-        """Poll and show, then print the result; the last frame stays where there is no result."""
+        """Poll and show, then print the result; without a result the last frame stays."""
         settings, state = self._settings, self._state
         policy = WaitPolicy(
             wait=settings.wait,
@@ -228,7 +228,7 @@ class _Run:
                 state.update(changed)
                 view.show(changed)
                 view.tick()
-            # Before the drawing is wiped: a large tree takes its time.
+            # Before the drawing is erased: rendering a large tree takes time.
             result = self._result(view)
             view.close(keep=not result)
         cancel_end()  # the printing of a result is never cut short
@@ -236,13 +236,13 @@ class _Run:
             self._streams.write(piece, utf8=FORMATS[settings.output].utf8)
 
     def _view(self, until_s: float, stack: ExitStack) -> View:
-        """What shows the wait: the one place that decides.
+        """Choose the view of the wait.
 
-        A line of the result that nobody takes by ``until_s`` (monotonic) is dropped.
+        A line of the result that nobody reads by ``until_s`` (monotonic) is dropped.
         """
         settings, streams, state = self._settings, self._streams, self._state
         output = settings.output if self._command.watches else None
-        # A trace between the frames would tear them apart.
+        # A trace would be printed into the frames.
         in_place = settings.progress == "auto" and not settings.debug
         silent = settings.progress == "none" and output != "jsonl"
         if settings.quiet or silent or not settings.wait:
@@ -266,7 +266,7 @@ class _Run:
     def _drawn(
         self, view_type: "Callable[..., InPlaceView]", descriptor: int, stack: ExitStack
     ) -> View:
-        """A view in place, which leaves its last frame where it was not closed before."""
+        """A view drawn in place, which leaves its last frame unless it was closed before."""
         from dlftask.output.terminal_progress import shows_progress
 
         view = view_type(self._state, self._streams, tab=shows_progress(os.environ))
@@ -275,7 +275,7 @@ class _Run:
         return view
 
     def _result(self, view: View) -> list[str]:
-        """The text of the result, in pieces; of ``watch`` only what was not printed as it came."""
+        """The text of the result, in pieces; for ``watch`` only what was not printed before."""
         settings, streams = self._settings, self._streams
         snapshots = self._snapshots
         if settings.quiet or isinstance(view, JsonLog):
@@ -284,14 +284,14 @@ class _Run:
             return []
         options = self._options._replace(now_ms=time.time_ns() // 1_000_000)
         if settings.output == "tree" and streams.out_is_terminal and not settings.compact:
-            # With the last line and the next prompt.
+            # Leave room for the last line and the next prompt.
             self._tall = not tree_fits(snapshots, options, streams.size()[1] - 2)
         if self._tall and self._command.watches:
             options = options._replace(compact=True)
         return list(render(settings.output, snapshots, options))
 
     def _write_reports(self, end: DlftaskError | Interrupted | None) -> bool:
-        """Write the reports with the last known states; whether one could not be written."""
+        """Write the reports with the last known states; return whether one was not written."""
         if not self._settings.reports:
             return False
         from dlftask.output.reports import write_reports
@@ -308,13 +308,13 @@ class _Run:
         return bool(errors)
 
     def _summarize(self) -> None:
-        """On a terminal, end with a line on how it ended, where the tree does not show it all."""
+        """On a terminal, write a summary line where the tree does not show everything."""
         settings, snapshots = self._settings, self._snapshots
         watches, several = self._command.watches, self._state.several
         if settings.quiet or settings.output != "tree" or not self._streams.out_is_terminal:
             return
-        is_lost = not several and snapshots[0].result is None
-        if is_lost or not (watches or several or self._tall):
+        is_unavailable = not several and snapshots[0].result is None
+        if is_unavailable or not (watches or several or self._tall):
             return
         from dlftask.output.summary import summary
 
@@ -324,18 +324,18 @@ class _Run:
             line = paint(line, style(status))
         if watches and self._tall and not settings.demo:
             ids = list(self._state.snapshots)
-            more = " ..." if len(ids) > _MOST_IDS else ""
-            command = self._command_line("get", _SERVICE_OPTIONS, ids[:_MOST_IDS])
+            more = " ..." if len(ids) > _MAX_IDS else ""
+            command = self._command_line("get", _SERVICE_OPTIONS, ids[:_MAX_IDS])
             line += f" (to see all: {command}{more})"
         self._streams.log(line)
 
     def _write_unfinished(self, end: DlftaskError | Interrupted | None) -> None:
-        """Write what is known of tasks whose wait ended before they did, and how to resume."""
+        """Write the last state of tasks that have not ended, and how to resume the wait."""
         settings, keys, prefix = self._settings, set(OPTIONS), ""
         left = [snapshot for snapshot in self._snapshots if _is_unfinished(snapshot, end)]
         for snapshot in left:
             self._streams.log(
-                f"dlftask: task {snapshot.task_id}: {self._state.known(snapshot, ', ')}"
+                f"dlftask: task {snapshot.task_id}: {self._state.state_text(snapshot, ', ')}"
             )
         if not left or settings.demo:
             return
@@ -364,14 +364,14 @@ class _Run:
 
 
 def _ended(task_ids: Iterable[str], end: WaitTimeout | Interrupted) -> Iterator[list[Snapshot]]:
-    """What ``Client.follow`` gives where the wait has ended before it began."""
+    """What ``Client.follow`` yields where the wait has ended before it began."""
     if isinstance(end, Interrupted):
         raise end
     yield [Snapshot(task_id, error=end, settled=True) for task_id in task_ids]
 
 
 def _is_unfinished(snapshot: Snapshot, end: DlftaskError | Interrupted | None) -> bool:
-    """Whether a wait ended before its task did, though it may still go on."""
+    """Whether the wait for a task ended while the task may still be running."""
     if snapshot.task is not None:
         return snapshot.task.running and not isinstance(snapshot.error, TaskNotFound)
     # After an error of the run, the wait may never have begun.

@@ -9,7 +9,7 @@ _DURATION = (
     rf"(?:(?P<s>{_NUMBER})s)?(?:(?P<ms>{_NUMBER})ms)?)"
 )
 LONGEST_S = 1_000_000_000.0
-"""Thirty years: longer ones count as that, because no system clock takes every number."""
+"""Thirty years: longer ones are cut to this, because system clocks do not accept every number."""
 _SECONDS = {"bare": 1.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 
 
@@ -27,7 +27,7 @@ def parse_duration(text: str) -> float:
 
 
 def check_seconds(seconds: float) -> float:
-    """Check a number of seconds that a program gave. Raises ``ValueError`` unless positive."""
+    """Check a number of seconds that a program passed. Raises ``ValueError`` unless positive."""
     if not isinstance(seconds, int | float) or not seconds > 0:
         raise ValueError(f"{seconds!r} is not a positive number of seconds")
     return float(min(seconds, LONGEST_S))

@@ -1,7 +1,7 @@
-"""What can go wrong: one class each, with its exit status.
+"""The errors: one class per cause, with its exit status.
 
     DlftaskError
-    ├── ConfigurationError    2    usage or configuration; no request is due
+    ├── ConfigurationError    2    usage or configuration; no request is sent
     ├── TaskNotFound          4    the service does not know the task
     ├── AuthenticationError   5    credentials refused by the service, IAM or the metadata service
     ├── ServiceUnavailable    6    could not be reached, or failed
@@ -11,7 +11,7 @@
     └── BrokenOutput      141      the output was closed early
     Interrupted        130, 143    SIGINT, SIGTERM (a BaseException, as KeyboardInterrupt is)
 
-The command line's contract gives the meanings; they never change.
+The command line's contract defines the meanings; they never change.
 """
 
 from copy import copy
@@ -19,7 +19,7 @@ from enum import IntEnum
 from typing import Self, TypedDict, Unpack
 
 _LONGEST_WORD = 100
-"""Characters of a code or a request ID in a line: beyond that it is neither."""
+"""Characters of a code or a request ID in a line; a longer one is cut."""
 
 
 class ExitStatus(IntEnum):
@@ -41,7 +41,7 @@ class ExitStatus(IntEnum):
 
 
 class ErrorDetails(TypedDict, total=False):
-    """The fields of an error that need not be given."""
+    """The optional fields of an error."""
 
     code: str | None
     service_message: str | None
@@ -56,9 +56,9 @@ class ErrorDetails(TypedDict, total=False):
 class DlftaskError(Exception):
     """Anything that dlftask raises on purpose.
 
-    ``message`` says what happened; ``code``, ``service_message``, ``http_status`` and
-    ``request_id`` are what the service said, if anything; ``hint`` says what to do next. No field
-    ever holds a secret, and none changes.
+    ``message`` describes what happened; ``code``, ``service_message``, ``http_status`` and
+    ``request_id`` come from the service's response, if there was one; ``hint`` tells what to do
+    next. No field ever holds a secret, and none changes.
     """
 
     exit_status: ExitStatus
@@ -68,9 +68,9 @@ class DlftaskError(Exception):
     request_id: str | None = None
     hint: str | None = None
     retryable = False
-    """Whether a first request that failed so is worth a retry."""
+    """Whether a first request that failed with it is retried."""
     transient = False
-    """Whether a wait goes on after it, as an outage."""
+    """Whether a wait continues after it, as after an outage."""
     retry_after_s: float | None = None
     """The service's ``Retry-After`` in seconds."""
 
@@ -87,7 +87,7 @@ class DlftaskError(Exception):
         return error
 
     def __str__(self) -> str:
-        # The service's message comes last: it alone can be long enough to be cut.
+        # The service's message comes last: only it can be long enough to be cut.
         facts = []
         if self.http_status is not None:
             facts.append(f"HTTP {self.http_status}")
@@ -102,7 +102,7 @@ class DlftaskError(Exception):
 
 
 def _words(text: str) -> str:
-    """A message for a comparison: "Task does not exist." is "the task does not exist"."""
+    """A message to compare: "Task does not exist." equals "the task does not exist"."""
     return text.lower().strip(" .!").removeprefix("the ")
 
 
@@ -131,7 +131,7 @@ class AuthenticationError(DlftaskError):
 class ServiceUnavailable(DlftaskError):
     """Not reached, or failed: name resolution, connection, TLS, timeout, 408, 429, 5xx.
 
-    ``retryable`` is false for what a retry cannot mend (a certificate that is not trusted).
+    ``retryable`` is false for what a retry cannot fix (a certificate that is not trusted).
     """
 
     exit_status = ExitStatus.UNAVAILABLE
@@ -168,7 +168,7 @@ class BrokenOutput(DlftaskError):
 
 
 class Interrupted(BaseException):
-    """SIGINT or SIGTERM. Not an ``Exception``, so that no ``except Exception`` keeps it."""
+    """SIGINT or SIGTERM. Not an ``Exception``, so that no ``except Exception`` catches it."""
 
     def __init__(self, signal_number: int) -> None:
         super().__init__(signal_number)

@@ -1,4 +1,4 @@
-"""Folders and files of the user's."""
+"""The user's folders and files."""
 
 import os
 import stat
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from dlftask.errors import ConfigurationError
-from dlftask.platforms import FILE_MODES_TELL, HOME, READ_FLAGS, wait_readable
+from dlftask.platforms import HAS_FILE_MODES, HOME, READ_FLAGS, wait_readable
 
 _CHUNK = 64 * 1024
 
@@ -24,7 +24,7 @@ def expanded(text: str, what: str | None = None) -> Path:
 
 
 def find_home(environ: Mapping[str, str]) -> Path:
-    """The user's home folder; where there is none, a path below which nothing can be."""
+    """The user's home folder; where there is none, a path that has nothing below it."""
     try:
         return Path(environ.get(HOME) or Path.home())
     except RuntimeError:
@@ -32,9 +32,9 @@ def find_home(environ: Mapping[str, str]) -> Path:
 
 
 def user_folder(place: tuple[str, str], environ: Mapping[str, str], home: Path) -> Path:
-    """Our folder in a place of ``platforms``: ``CONFIG_FOLDER`` or ``STATE_FOLDER``."""
+    """The folder of dlftask in a place of ``platforms``: ``CONFIG_FOLDER`` or ``STATE_FOLDER``."""
     variable, default = place
-    # By the XDG base directory rules a relative path does not count.
+    # By the XDG base directory rules a relative path is ignored.
     path = Path(environ.get(variable, ""))
     return (path if path.is_absolute() else home / default) / "dlftask"
 
@@ -45,17 +45,17 @@ def others_can_read(path: Path) -> str | None:
         mode = path.stat().st_mode
     except OSError:
         return None
-    # A pipe or a device, such as <(…) of a shell, is not kept anywhere.
-    if FILE_MODES_TELL and stat.S_ISREG(mode) and mode & (stat.S_IRGRP | stat.S_IROTH):
+    # A pipe or a device, such as <(…) of a shell, is not stored anywhere.
+    if HAS_FILE_MODES and stat.S_ISREG(mode) and mode & (stat.S_IRGRP | stat.S_IROTH):
         return f"{path} holds a secret and others can read it: chmod 600 {path}"
     return None
 
 
 def read_file(path: Path, *, limit: int, until_s: float | None = None) -> bytes:
-    """Read a whole file of at most ``limit`` bytes; of a pipe, all until its writers close it.
+    """Read a whole file of at most ``limit`` bytes; a pipe until its writers close it.
 
-    A signal's handler runs meanwhile. Raises ``TimeoutError`` at ``until_s`` (``time.monotonic``),
-    other ``OSError``, and ``ValueError`` for a file that is larger or a path that none can have.
+    Signal handlers run meanwhile. Raises ``TimeoutError`` at ``until_s`` (``time.monotonic``),
+    other ``OSError``, and ``ValueError`` for a larger file or an invalid path.
     """
     descriptor = os.open(path, READ_FLAGS)
     try:
@@ -82,9 +82,9 @@ def read_descriptor(descriptor: int, *, limit: int, until_s: float | None = None
 
 
 def is_regular(path: Path) -> bool:
-    """Whether a file can be read again; not so a pipe or a device, such as ``<(...)`` of a shell.
+    """Whether a file can be read again, unlike a pipe or a device such as a shell's ``<(...)``.
 
-    A file that is not there now can be there later.
+    A missing file counts as regular: it may exist later.
     """
     try:
         return stat.S_ISREG(path.stat().st_mode)

@@ -11,14 +11,14 @@ from dlftask.files import is_regular, user_folder
 from dlftask.platforms import STATE_FOLDER
 
 KEPT = 100
-_MOST_BYTES = 64 * 1024
+_MAX_BYTES = 64 * 1024
 
 
 def remember(task_ids: Sequence[str], *, environ: Mapping[str, str], home: Path) -> None:
-    """Put IDs in front, newest first, one a line, at most 100, readable by this user alone.
+    """Put IDs in front, newest first, one per line, at most 100, readable only by this user.
 
-    Does nothing with ``DLFTASK_NO_HISTORY`` set. Never fails and never waits: no file, folder or
-    disk is a reason not to answer a query.
+    Does nothing with ``DLFTASK_NO_HISTORY`` set. Never fails and never waits: no problem with a
+    file, folder or disk may keep a command from working.
     """
     if environ.get("DLFTASK_NO_HISTORY"):
         return
@@ -29,19 +29,19 @@ def remember(task_ids: Sequence[str], *, environ: Mapping[str, str], home: Path)
 
 
 def _read(recent: Path) -> list[str]:
-    """The IDs in a regular file, of a large one those at its beginning; else none."""
+    """The IDs in a regular file (of a large one only those at its beginning); otherwise none."""
     data = b""
     with suppress(OSError, ValueError):
         if is_regular(recent):
             with recent.open("rb") as file:
-                data = file.read(_MOST_BYTES)
+                data = file.read(_MAX_BYTES)
     lines = data.decode("ascii", "replace").split()
     return [line for line in lines if re.fullmatch("[A-Za-z0-9_-]{1,128}", line)]
 
 
 def _write(recent: Path, task_ids: Sequence[str]) -> None:
     recent.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # mkstemp makes it 0600; the rename makes it whole for a shell that reads it just now.
+    # mkstemp makes it 0600; the rename is atomic for a shell that is reading it.
     handle, draft = tempfile.mkstemp(prefix=".recent-", dir=recent.parent)
     try:
         with os.fdopen(handle, "w", encoding="ascii") as file:

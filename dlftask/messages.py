@@ -27,7 +27,7 @@ def write_warning(text: str, streams: Streams) -> None:
 
 
 def write_errors(snapshots: Iterable[Snapshot], streams: Streams) -> None:
-    """Write what went wrong with each of the tasks; a hint that fits several of them once."""
+    """Write the error of each task; a hint that several of them share is written once."""
     hints: set[str | None] = set()
     for snapshot in snapshots:
         error = snapshot.error

@@ -35,7 +35,7 @@ class ReportTarget(NamedTuple):
 
 
 def nearest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
-    """The known word that a user may have meant: the only one that starts so, or a similar one."""
+    """The known word that a user may have meant: the only one with the prefix, or a similar one."""
     from difflib import get_close_matches
 
     word, folded = word.lower(), {one.lower(): one for one in known}
@@ -59,7 +59,7 @@ def _read_header(text: str) -> str:
 
 
 def one_of(words: tuple[str, ...]) -> Callable[[str], str]:
-    """Read one of some words. Raises ``ConfigurationError``, with a hint where one is near."""
+    """A reader of one of ``words``. It raises ``ConfigurationError``, with the nearest as hint."""
 
     def read(value: str) -> str:
         if value not in words:
@@ -78,7 +78,7 @@ def _read_duration(value: str | float) -> float:
 
 
 def _or_none(word: str, read: Callable[[Any], Any]) -> Callable[[object], Any]:
-    """Read a value for which ``word`` stands for none."""
+    """A reader of a value that returns ``None`` for ``word``."""
 
     def read_or_none(value: object) -> Any:
         if value == word:
@@ -130,16 +130,16 @@ class Option(NamedTuple):
     short: str = ""
     variable: str = ""
     more_variables: str = ""
-    """Variables of others that the help names too."""
+    """Variables of other programs that the help names too."""
     cloud: tuple[str, ...] = ()
-    """The cloud's own variables, which count after the profile."""
+    """The cloud's own variables, which apply after the profile."""
     in_sdk_file: bool = False
     default: str = ""
     """As the help shows it."""
     field: str = ""
     """Its name in ``Settings``, where that is not ``key``."""
     types: tuple[type, ...] = (str,)
-    """The TOML types that it may have in a profile; empty where it is no key there."""
+    """The TOML types that it may have in a profile; empty where it is not a key there."""
     waits_only: bool = False
     names_service: bool = False
     read_elsewhere: bool = False
@@ -164,7 +164,7 @@ class Option(NamedTuple):
 _switch = partial(Option, read=_read_switch, types=(bool,))
 _duration = partial(Option, metavar="DURATION", read=_read_duration, types=(str, int, float))
 
-# ``wait`` is first: it decides whether some of the others count.
+# ``wait`` is first: it decides whether some of the others apply.
 # A paragraph per option is easier to read than a line per argument.
 # fmt: off
 _TABLE = (
@@ -245,7 +245,7 @@ PROFILE_KEYS: Mapping[str, tuple[type, ...]] = {
     **dict.fromkeys(SECRET_KEYS, (str,)),
     "token_command": (list,),
 }
-"""What a table of the configuration file may hold, with the TOML types that it may have."""
+"""The keys that a table of the configuration file may have, with their TOML types."""
 
 
 def options_of(command: str) -> list[Option]:

@@ -1,4 +1,4 @@
-"""What differs between Linux, macOS and Windows; no other module asks which of them it runs on."""
+"""What differs between Linux, macOS and Windows; no other module checks which of them it is."""
 
 import _thread
 import os
@@ -19,9 +19,9 @@ if sys.platform == "win32":
     CONFIG_FOLDER = "APPDATA", "AppData/Roaming"
     """The variable with the folder of configuration files, and its default in the home folder."""
     STATE_FOLDER = "LOCALAPPDATA", "AppData/Local"
-    """The same of what programs remember for the user."""
-    FILE_MODES_TELL = False
-    """Whether a file's mode says who can read it."""
+    """The same for what programs remember for the user."""
+    HAS_FILE_MODES = False
+    """Whether a file's mode shows who can read it."""
     READ_FLAGS = os.O_RDONLY | os.O_BINARY
     """To open any file or FIFO to read it, without waiting for a writer."""
     WRITE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_BINARY
@@ -33,14 +33,14 @@ if sys.platform == "win32":
     STOPS: tuple[signal.Signals, ...] = ()
     """What else stops or ends a process that draws on its terminal."""
     CONTINUES: tuple[signal.Signals, ...] = ()
-    """What tells such a process that it goes on."""
+    """What tells such a process that it continues."""
     PIPE_CHUNK = 32768
-    """Bytes that a pipe that is ready takes at once, and whole."""
+    """Bytes that a ready pipe accepts in one write."""
 else:
     HOME = "HOME"
     CONFIG_FOLDER = "XDG_CONFIG_HOME", ".config"
     STATE_FOLDER = "XDG_STATE_HOME", ".local/state"
-    FILE_MODES_TELL = True
+    HAS_FILE_MODES = True
     READ_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
     WRITE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK | os.O_NOCTTY
     INTERRUPTIONS = (signal.SIGINT, signal.SIGTERM)
@@ -51,13 +51,13 @@ else:
 
 
 def keep_child_statuses() -> None:
-    """Have the exit status of a child kept: an inherited SIGCHLD that is ignored loses it."""
+    """Keep the exit statuses of children: if SIGCHLD is inherited as ignored, they are lost."""
     if sys.platform != "win32":
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
 def interrupt_thread(thread: int, number: signal.Signals) -> None:
-    """Have a signal's handler called, also where that thread (the main one) waits."""
+    """Have a signal's handler called, even while that thread (the main one) is blocked."""
     if sys.platform == "win32":
         _thread.interrupt_main(number)
     else:
@@ -65,7 +65,7 @@ def interrupt_thread(thread: int, number: signal.Signals) -> None:
 
 
 def kill_group(process: "Popen[bytes]") -> None:
-    """End a process and the children in its group; nothing where it was waited for already."""
+    """End a process and the children in its group, unless it was waited for already."""
     if process.returncode is not None:
         return
     if sys.platform == "win32":
@@ -97,7 +97,7 @@ def owns_terminal() -> bool:
 
 
 def enable_vt(descriptor: int) -> bool:
-    """Let a terminal understand escape sequences; whether it does."""
+    """Make a terminal understand escape sequences; return whether it does."""
     if sys.platform != "win32":
         return True
     import ctypes
@@ -121,7 +121,7 @@ def wait_writable(descriptor: int, timeout_s: float) -> bool:
 
 
 def is_broken_pipe(descriptor: int) -> bool:
-    """Whether nobody reads the other end any more; no on Windows, where a write tells."""
+    """Whether the other end of a pipe is closed; never on Windows, where a write reports it."""
     if sys.platform == "win32":
         return False
     poll = select.poll()
@@ -130,7 +130,7 @@ def is_broken_pipe(descriptor: int) -> bool:
 
 
 def wait_readable(descriptor: int, until_s: float | None) -> None:
-    """Wait until something can be read, or nobody writes any more.
+    """Wait until something can be read, or all writers have closed it.
 
     Raises ``TimeoutError`` at ``until_s`` (monotonic).
     """

@@ -29,7 +29,7 @@ def read_profile(
 ) -> Profile:
     """Read a table, ``default`` where no ``name`` was given.
 
-    No file and no table are an empty profile, unless the user named them. Raises
+    A missing file or table is an empty profile, unless the user named it. Raises
     ``ConfigurationError`` that names the file, and the table and key where one is wrong, and
     ``WaitTimeout`` where a pipe is not read to its end by ``until_s`` (``time.monotonic``).
     """
@@ -45,7 +45,7 @@ def read_profile(
         )
     stray = next((key for key in tables if key not in known), None)
     if name not in tables and stray is not None:
-        # Without a chosen table, a key above all tables is one that its user believes to count.
+        # No table was named: the user probably believes that a key above all tables applies.
         raise ConfigurationError(
             f"{path}: key {stray!r} is in no table", hint="put [default] above it"
         )
@@ -96,19 +96,19 @@ def read_sdk_file(environ: Mapping[str, str], home: Path) -> Mapping[str, str]:
 def _read_text(path: Path, what: str, missing: str | None, until_s: float | None = None) -> str:
     """Read a text file of the user's; ``what`` is its name in errors.
 
-    One that is not there is empty where ``missing`` is ``None``, else an error that says that.
+    A missing file is empty where ``missing`` is ``None``, else ``missing`` is the error's reason.
     Raises ``ConfigurationError``, and ``WaitTimeout`` at ``until_s``.
     """
     try:
-        # A byte order mark is what editors on Windows leave behind.
+        # Some editors on Windows write a byte order mark.
         return read_file(path, limit=_LARGEST_FILE, until_s=until_s).decode("utf-8-sig")
     except TimeoutError:
         raise WaitTimeout(f"{what}: not read to its end before --timeout ran out") from None
     except UnicodeDecodeError:
-        reason = "not a text in UTF-8"
+        reason = "not UTF-8 text"
     except (OSError, ValueError) as error:
         absent = isinstance(error, FileNotFoundError | NotADirectoryError)
-        # In a folder that cannot be entered there is no file either.
+        # A file in a folder that cannot be entered counts as missing too.
         if missing is None and (absent or not lexists(path)):
             return ""
         reason = missing if missing and absent else getattr(error, "strerror", None) or str(error)
@@ -124,7 +124,7 @@ def _read_tables(path: Path, missing: str | None, until_s: float | None = None) 
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        # Its message can hold a piece of the file: of it, only the place is repeated.
+        # Its message can contain text of the file: only the position is repeated.
         place = str(error).rpartition("(")[2].rstrip(")")
         where = f" ({place})" if place.startswith(("at line", "at end")) else ""
         raise ConfigurationError(f"{path}: not valid TOML{where}") from None

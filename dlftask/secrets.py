@@ -1,10 +1,10 @@
-"""Secrets, known by their value, so that nobody who repeats one gets it shown."""
+"""Secret values, to mask them wherever a text repeats one."""
 
 from base64 import b64encode
 from urllib.parse import quote, unquote
 
 _SHORTEST = 4
-"""Characters: to mask a shorter one would tear other text apart, and protects nothing."""
+"""Characters: to mask a shorter value would garble other text, and would protect nothing."""
 
 
 class Secrets:
@@ -36,7 +36,7 @@ class Secrets:
 
     def mask(self, text: str) -> str:
         """The text with ``***`` in place of each secret."""
-        # The longest first: one secret can be a piece of another.
+        # The longest first: one secret can be part of another.
         for value in sorted(self._values, key=len, reverse=True):
             text = text.replace(value, "***")
         return text

@@ -18,9 +18,9 @@ from dlftask.profiles import Profile, read_profile, read_sdk_file
 
 # Defining a dataclass of so many fields takes a millisecond of every run, a tuple a sixth of it.
 class Settings(NamedTuple):
-    """What a run is to do. Durations are seconds; ``None`` is no limit, or what ``auto`` does.
+    """What a run should do. Durations are seconds; ``None`` means no limit, or ``auto``.
 
-    ``origins`` says where each setting that is no default was found, for error messages.
+    ``origins`` is where each setting that is not a default was found, for error messages.
     """
 
     profile: Profile
@@ -99,8 +99,8 @@ def load_settings(
         # A time limit that only the profile sets cannot bound the reading of the profile.
         limit_s = None
         if given.get("wait") or "timeout" in given:
-            asked = _Sources({**given, "wait": True}, environ, profile, home)
-            limit_s = _read(asked, [OPTIONS["wait"], OPTIONS["timeout"]]).get("timeout_s")
+            sources = _Sources({**given, "wait": True}, environ, profile, home)
+            limit_s = _read(sources, [OPTIONS["wait"], OPTIONS["timeout"]]).get("timeout_s")
         until_s = None if began_s is None or limit_s is None else began_s + limit_s
         profile = _find_profile(named, environ, home, until_s)
     values = _read(_Sources(given, environ, profile, home), wanted)
@@ -118,7 +118,7 @@ def _read(sources: _Sources, options: Iterable[Option]) -> dict[str, Any]:
             if key in sources.given:
                 raise ConfigurationError(f"{option.name} needs --wait", hint="add --wait")
             continue
-        # With a project ID IAM is not asked: what the file says of it may be broken.
+        # With a project ID IAM is not used: its entry in the file may be broken.
         use_sdk_file = option.in_sdk_file and "project_id" not in values
         for origin, raw in _places(option, sources, use_sdk_file=use_sdk_file):
             try:
@@ -168,7 +168,7 @@ def _places(
 
 
 def _settle_output(values: dict[str, Any], given: Mapping[str, object]) -> None:
-    """``--query`` implies JSON, and does not go with another format that was given as an option."""
+    """``--query`` implies JSON, and conflicts with another format that was given as an option."""
     if values.get("query") is None:
         return
     output = values.get("output")

@@ -12,13 +12,15 @@ from types import FrameType
 from dlftask.errors import Interrupted
 from dlftask.platforms import CONTINUES, INTERRUPTIONS, STOPS, interrupt_thread
 
-_GOODBYE_S = 0.7
-_LOOK_S, _LOOKS = 0.1, 5
+_CLEANUP_S = 0.7
+_CHECK_S, _CHECKS = 0.1, 5
 _Handler = Callable[[int, FrameType | None], object]
 
 
 def handle_interruptions(handler: _Handler | None = None) -> None:
-    """Let SIGINT and SIGTERM (Ctrl-C and Ctrl-Break on Windows) raise ``Interrupted``, or do else.
+    """Make SIGINT and SIGTERM (Ctrl-C and Ctrl-Break on Windows) raise ``Interrupted``.
+
+    With ``handler`` they call that instead.
 
     A signal that was ignored at the start (``nohup``, ``trap '' INT``) stays ignored.
     """
@@ -29,16 +31,16 @@ def handle_interruptions(handler: _Handler | None = None) -> None:
 
 
 def _interrupt(number: int, _frame: FrameType | None) -> None:
-    # A second signal must not break into the goodbye. Not SIG_IGN: for a second one that came
+    # A second signal must not interrupt the clean-up. Not SIG_IGN: for a second one that came
     # together with the first, Python would print a traceback.
     handle_interruptions(lambda *_: None)
     number = signal.SIGTERM if number == signal.SIGTERM else signal.SIGINT
-    end_stuck_process(time.monotonic() + _GOODBYE_S, 128 + number)
+    end_stuck_process(time.monotonic() + _CLEANUP_S, 128 + number)
     raise Interrupted(number)
 
 
 def _raise_again(lost: "sys.UnraisableHookArgs") -> None:
-    """Raise an interruption again, a moment later, that came in a finalizer, which loses it."""
+    """Raise an interruption again, a moment later, that a running finalizer lost."""
     error = lost.exc_value
     if not isinstance(error, Interrupted):
         sys.__unraisablehook__(lost)
@@ -55,12 +57,12 @@ def _raise_again(lost: "sys.UnraisableHookArgs") -> None:
 
 
 class MainThread:
-    """What the thread that ends a stuck process looks at."""
+    """What the thread that ends a stuck process checks."""
 
     write: object | None = None
-    """The write that the main thread is in: another object each time."""
+    """The write that the main thread is in: a new object each time."""
     limit: object | None = None
-    """The last call of ``end_stuck_process``, which alone counts."""
+    """The last call of ``end_stuck_process``, the only one that counts."""
 
 
 def end_stuck_process(at_s: float, status: int, *, writing_only: bool = False) -> None:
@@ -72,28 +74,28 @@ def end_stuck_process(at_s: float, status: int, *, writing_only: bool = False) -
     MainThread.limit = mine = object()
 
     def wait() -> None:
-        looks, seen = 0, None
+        checks, seen = 0, None
         while MainThread.limit is mine:
             left_s = at_s - time.monotonic()
             if left_s > 0:
                 time.sleep(min(left_s, 60.0))
                 continue
-            looks = looks + 1 if MainThread.write is not None and MainThread.write is seen else 0
+            checks = checks + 1 if MainThread.write is not None and MainThread.write is seen else 0
             seen = MainThread.write
-            if looks == _LOOKS or not writing_only:
+            if checks == _CHECKS or not writing_only:
                 os._exit(status)
-            time.sleep(_LOOK_S)
+            time.sleep(_CHECK_S)
 
     _start_thread(wait)
 
 
 def cancel_end() -> None:
-    """Forget the last ``end_stuck_process``."""
+    """Cancel the last ``end_stuck_process``."""
     MainThread.limit = None
 
 
 def _start_thread(function: Callable[[], None]) -> bool:
-    """Start a daemon thread without a lock, as a signal handler may; whether there is one."""
+    """Start a daemon thread without a lock, safe in a signal handler; return whether it started."""
     try:
         _thread.start_new_thread(function, ())
     except RuntimeError:
@@ -115,7 +117,8 @@ def terminal_restored(
         # Not through the streams: the signal may come in the middle of one of their writes.
         with suppress(OSError):
             os.write(descriptor, restore)
-        # As without us. Not SIGSTOP: where no shell could continue it, SIGTSTP does not stop it.
+        # The default action. Not SIGSTOP: where no shell could continue the process, SIGTSTP does
+        # not stop it.
         signal.signal(number, signal.SIG_DFL)
         signal.raise_signal(number)
         signal.signal(number, act)

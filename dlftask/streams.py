@@ -1,4 +1,4 @@
-"""Standard input, output and error: what they are, reading and writing without losing anything."""
+"""Standard input, output and error: their properties, and reading and writing without loss."""
 
 import os
 import stat
@@ -15,14 +15,14 @@ from dlftask.signals import MainThread
 _UNICODE_PROBE = "✓✗●├└│"
 _MAX_INPUT = 16 * 1024 * 1024
 _LARGE_CHUNK = 1024 * 1024
-_LOOK_S = 0.2
+_CHECK_S = 0.2
 
 
 class Streams:
     """The two output streams of a run, replaced as one in a test.
 
-    ``color`` is ``always``, ``never`` or ``auto``, which is for a terminal that is not dumb;
-    ``None``, where nobody chose, follows ``NO_COLOR`` and ``FORCE_COLOR`` first.
+    ``color`` is ``always``, ``never`` or ``auto``, which colours a terminal that is not dumb;
+    ``None`` (not set) follows ``NO_COLOR`` and ``FORCE_COLOR`` first.
     """
 
     def __init__(
@@ -64,10 +64,10 @@ class Streams:
         return 80, 24
 
     def write(self, text: str, *, utf8: bool = False, until_s: float | None = None) -> None:
-        r"""Write to standard output, in its own encoding; what it lacks as ``\uXXXX``.
+        r"""Write to standard output, in its encoding; characters that it lacks as ``\uXXXX``.
 
         ``utf8`` is for data, which is UTF-8 in every locale. With ``until_s``, a
-        moment (monotonic), lines that are not taken by then are dropped whole.
+        moment (monotonic), lines that nobody has read by then are dropped whole.
         Raises ``BrokenOutput`` and ``OutputFailed``.
         """
         if self._out is None:
@@ -83,7 +83,7 @@ class Streams:
             raise OutputFailed(f"the output could not be written: {reason}") from None
 
     def check_reader(self) -> None:
-        """Raise ``BrokenOutput`` where nobody reads standard output any more, nothing written."""
+        """Raise ``BrokenOutput`` if the reader of standard output is gone, without writing."""
         if self._out is None or self.out_is_terminal:
             return
         if is_broken_pipe(self._out.fileno()):
@@ -100,7 +100,7 @@ class Streams:
                 _put(self._err, text.encode(self.err_encoding, "backslashreplace"), None)
 
     def _understands_escapes(self, stream: TextIO | None) -> bool:
-        # A dumb one cannot move its cursor: treated as a pipe, but for its width.
+        # A dumb terminal cannot move its cursor: it is treated as a pipe, except for its width.
         if not _is_terminal(stream) or self._environ.get("TERM") in ("dumb", "unknown"):
             return False
         return enable_vt(stream.fileno())
@@ -127,7 +127,7 @@ def _put(stream: TextIO, data: bytes, until_s: float | None) -> None:
             end = data.rfind(b"\n", position, end) + 1 or end
         MainThread.write = object()
         try:
-            while descriptor is not None and not wait_writable(descriptor, _LOOK_S):
+            while descriptor is not None and not wait_writable(descriptor, _CHECK_S):
                 between_lines = position == 0 or data[position - 1 : position] == b"\n"
                 if until_s is not None and time.monotonic() >= until_s and between_lines:
                     return
@@ -141,10 +141,10 @@ def _put(stream: TextIO, data: bytes, until_s: float | None) -> None:
 
 
 def _ready_by(stream: TextIO) -> tuple[int | None, int]:
-    """The descriptor to wait for before each write, and how much a write may take then."""
+    """The descriptor to wait for before each write, and how much to write at once then."""
     try:
         descriptor = stream.fileno()
-    except (AttributeError, ValueError):  # no file at all
+    except (AttributeError, ValueError):  # not a file
         return None, _LARGE_CHUNK
     mode = os.fstat(descriptor).st_mode
     # To a terminal in one piece: between two, it would show half a frame.
@@ -153,7 +153,7 @@ def _ready_by(stream: TextIO) -> tuple[int | None, int]:
 
 
 def read_input(until_s: float) -> bytes:
-    """Standard input to its end; ``until_s`` is the moment (monotonic) at which time is up.
+    """Read standard input to its end, until ``until_s`` (monotonic) at the latest.
 
     Raises ``WaitTimeout``, and ``ConfigurationError`` where it is closed or endless.
     """

@@ -1,7 +1,7 @@
 """Task, Subtask, Status: frozen values, read from the service's JSON.
 
-Only a task's ``id`` and ``status`` can be counted on. Any other field that is missing, null, out of
-range or of a wrong type is ``None``; ``raw`` has it as it came.
+Only a task's ``id`` and ``status`` can be relied on. Any other field that is missing, null, out of
+range or of a wrong type is ``None``; ``raw`` has the original.
 """
 
 import json
@@ -12,15 +12,15 @@ from functools import partial
 from typing import Any, NamedTuple, NoReturn
 
 MAX_NESTING = 64
-"""Levels of nesting in an answer. A task has three; the JSON library's own limit is a crash."""
-_MOST_DIGITS = 4000
-"""Digits of an integer; Python refuses to read a few more."""
+"""Levels of nesting in a response. A task has three; without a limit the JSON library crashes."""
+_MAX_DIGITS = 4000
+"""Digits of an integer; Python's own limit is a little higher."""
 
 _YEAR_10000_MS = 253_402_300_800_000
 
 
 class Status(StrEnum):
-    """The statuses that the service is known to give. Expect more some day."""
+    """The statuses that the service is known to use. Expect more some day."""
 
     RUNNING = "RUNNING"
     SUCCESSFUL = "SUCCESSFUL"
@@ -29,10 +29,10 @@ class Status(StrEnum):
 
 
 class StatusInfo(NamedTuple):
-    """What every view needs to know of a status: ``rank`` 0 needs a look first.
+    """What every view needs to know about a status: ``rank`` 0 is shown first.
 
     ``style`` is one of the eight colours of the terminal's own theme: the user has chosen them to
-    be readable. ``done`` is true where nothing runs any more, ``failed`` where it ended badly.
+    be readable. ``done`` is true where nothing runs any more, ``failed`` after a failure.
     """
 
     rank: int
@@ -58,7 +58,7 @@ def status_info(status: str | None) -> StatusInfo:
 
 
 def is_failed(status: str | None, *, strict: bool = False) -> bool:
-    """Whether it ended badly; with ``strict`` WARNING counts as that."""
+    """Whether it is a failure; with ``strict`` WARNING counts as one."""
     return status_info(status).failed or (strict and status == Status.WARNING)
 
 
@@ -96,7 +96,7 @@ class Task(_Timed):
 
     ``status`` is the service's own word: compare it with ``Status``, and expect others.
     ``raw`` is the service's own object, whole, unknown fields and field order kept;
-    ``request_id`` names the answer for the service's support.
+    ``request_id`` identifies the response for the service's support.
     """
 
     id: str
@@ -112,15 +112,15 @@ class Task(_Timed):
 
     @property
     def running(self) -> bool:
-        """Whether a wait for this task goes on."""
+        """Whether a wait for this task continues."""
         return self.status == Status.RUNNING
 
 
 def read_task(body: bytes) -> Task:
-    """Read one answer of the service.
+    """Read one response of the service.
 
-    Raises ``ValueError`` that says what is wrong: not UTF-8, not JSON, a duplicate key, too deep,
-    no ``id`` or ``status``.
+    Raises ``ValueError`` with the reason: not UTF-8, not JSON, a duplicate key, too deep, no ``id``
+    or ``status``.
     """
     raw = read_json(body)
     if not isinstance(raw, dict):
@@ -166,7 +166,7 @@ def read_json(body: bytes) -> Any:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise ValueError("not JSON that has one meaning: a key stands twice")
+        raise ValueError("not unambiguous JSON: a key occurs twice")
     return found
 
 
@@ -175,13 +175,13 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 def _finite(text: str) -> float | str:
-    # JSON may hold numbers that Python cannot; the text of one costs nobody the answer.
+    # JSON may hold numbers that Python cannot: keep the text rather than refuse the response.
     number = float(text)
     return text if number in (float("inf"), float("-inf")) else number
 
 
 def _integer(text: str) -> int | str:
-    return int(text) if len(text) <= _MOST_DIGITS else text
+    return int(text) if len(text) <= _MAX_DIGITS else text
 
 
 _loads = partial(

@@ -209,7 +209,7 @@ def test_white_space_around_a_token_is_not_part_of_it(machine: Machine) -> None:
         (b"", "empty"),
         (b" \n", "empty"),
         (b"x" * 65_537, "64 KiB"),
-        (b"\xff\xfe", "not a text"),
+        (b"\xff\xfe", "not text"),
         (b"one\ntwo", "character"),
     ],
 )

@@ -192,8 +192,8 @@ def test_a_bare_string_of_jsonl_is_one_line_wherever_it_goes() -> None:
     ("expression", "said"),
     [
         ("a[", "Invalid jmespath expression: Incomplete expression"),
-        ("&name", "selects an expression, which is no value"),
-        ("{a: [&name]}", "selects an expression, which is no value"),
+        ("&name", "selects an expression, not a value"),
+        ("{a: [&name]}", "selects an expression, not a value"),
         ("to_number('nan')", "selects what JSON cannot hold"),
     ],
 )

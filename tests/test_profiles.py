@@ -98,7 +98,7 @@ def test_another_table_is_not_looked_into(file: Path) -> None:
     ("text", "fault"),
     [
         ("[default]\ntoken = geheim\n", "not valid TOML (at line 2"),
-        (b"[default]\ntoken = '\xff'\n", "not a text in UTF-8"),
+        (b"[default]\ntoken = '\xff'\n", "not UTF-8 text"),
         ("region = 'a'\n", "key 'region' is in no table"),
         ("default = 1\n", "'default' is not a table"),
         ("a = " + "[" * 20_000, "not valid TOML"),

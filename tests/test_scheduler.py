@@ -21,7 +21,7 @@ from dlftask.task import Subtask, Task
 from dlftask.waiting.policy import WaitPolicy
 from dlftask.waiting.scheduler import poll
 from dlftask.waiting.snapshot import Snapshot, overall_status
-from dlftask.waiting.workers import Answer, WorkerPool
+from dlftask.waiting.workers import FetchResult, WorkerPool
 
 Outcome = Task | DlftaskError
 Script = Callable[[str, float], tuple[Outcome, float]]
@@ -42,7 +42,7 @@ class Asked(WorkerPool):
     size: int = 8
     time_s: float = 1000.0
     asked: list[tuple[str, float]] = field(default_factory=list)
-    in_flight: dict[str, tuple[float, Answer]] = field(default_factory=dict)
+    in_flight: dict[str, tuple[float, FetchResult]] = field(default_factory=dict)
     stops: dict[float, float] = field(default_factory=dict)
     """The process is stopped after that many seconds, for that many."""
 
@@ -58,13 +58,13 @@ class Asked(WorkerPool):
         assert self.free > 0
         outcome, takes_s = self.script(task_id, self.time_s)
         self.asked.append((task_id, self.time_s))
-        answer = Answer(task_id, outcome)
+        answer = FetchResult(task_id, outcome)
         self.in_flight[task_id] = (self.time_s + takes_s, answer)
 
     def drop(self, task_id: str) -> None:
         self.in_flight.pop(task_id, None)
 
-    def answers(self, until_s: float) -> list[Answer]:
+    def results(self, until_s: float) -> list[FetchResult]:
         first_s = min((at for at, _ in self.in_flight.values()), default=float("inf"))
         assert min(first_s, until_s) < float("inf"), "nothing would ever happen"
         woken_s = max(self.time_s, min(first_s, until_s))

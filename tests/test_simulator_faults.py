@@ -65,7 +65,7 @@ def test_a_spec_means_a_fault(spec: str, fault: Fault) -> None:
     [
         ("", "unknown word ''"),
         ("statsu=503", "did you mean 'status'?"),
-        ("rate=0.5", "does not say what happens"),
+        ("rate=0.5", "has no effect"),
         ("status", "not a whole number"),
         ("status=abc", "'abc' is not a whole number"),
         ("status=200", "not between 300 and 599"),

@@ -18,7 +18,7 @@ from dlftask.api.transport import Transport
 from dlftask.errors import DlftaskError, ServiceUnavailable
 from dlftask.simulator import Simulator
 from dlftask.task import Task, read_task
-from dlftask.waiting.workers import Answer, WorkerPool
+from dlftask.waiting.workers import FetchResult, WorkerPool
 from tests.cli import DLFTASK, configured, environment, run_dlftask, startup_s
 from tests.running import Running
 from tests.servers import Server, answer, new_transport, sending
@@ -77,9 +77,9 @@ def deaf() -> Iterator[str]:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 
-def ask(pool: WorkerPool, task_id: str) -> Answer:
+def ask(pool: WorkerPool, task_id: str) -> FetchResult:
     pool.start(task_id)
-    (found,) = pool.answers(pool.now() + 30)
+    (found,) = pool.results(pool.now() + 30)
     return found
 
 
@@ -211,7 +211,7 @@ def test_a_slow_task_delays_no_other() -> None:
         started = time.monotonic()
         for n in range(100):
             pool.start(f"t{n}")
-            assert [found.task_id for found in pool.answers(pool.now() + 5)] == [f"t{n}"]
+            assert [found.task_id for found in pool.results(pool.now() + 5)] == [f"t{n}"]
         assert time.monotonic() - started < 3
         assert pool.free == 1
         pool.close()

@@ -8,7 +8,7 @@ import pytest
 
 from dlftask.errors import TaskNotFound
 from dlftask.task import Task
-from dlftask.waiting.workers import Answer, WorkerPool
+from dlftask.waiting.workers import FetchResult, WorkerPool
 
 RUNNING = Task(id="a", status="RUNNING")
 LONG_S = 10.0
@@ -24,8 +24,8 @@ def no_thread_is_left() -> Iterator[None]:
     assert threading.active_count() <= before
 
 
-def answers(pool: WorkerPool, within_s: float = LONG_S) -> list[Answer]:
-    return pool.answers(pool.now() + within_s)
+def answers(pool: WorkerPool, within_s: float = LONG_S) -> list[FetchResult]:
+    return pool.results(pool.now() + within_s)
 
 
 def test_what_comes_of_a_question_is_its_answer() -> None:

@@ -6,8 +6,8 @@
         task = client.wait("008aae2e675d3bcb01675d3c66f20000", timeout=3600)
         print(task.status, task.message)
 
-Service, credentials and limits that are not given come from where the command line takes them:
-``DLFTASK_*``, the profile, the cloud's own variables and files. How long to wait does not.
+Service, credentials and limits that are not given are read from the same places as for the command
+line: ``DLFTASK_*``, the profile, the cloud's own variables and files. The limits of a wait are not.
 """
 
 import os
@@ -46,15 +46,15 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     "rate": (int, str),
     "insecure": (bool,),
 }
-"""What a parameter may be; any other is a string."""
+"""The types of the parameters that are not strings."""
 
 
 class Client:
     """One project of the service. Close it, or use it as a context manager.
 
     Parameters are the options of the command line, with their meanings and defaults; durations are
-    seconds, and a ``rate`` of ``"none"`` is no limit. ``token`` is an IAM token. ``settings`` that
-    were read already stand for all of these; ``trace`` is as in ``Transport``. With
+    seconds, and a ``rate`` of ``"none"`` means no limit. ``token`` is an IAM token. ``settings``
+    that are loaded already replace all of these; ``trace`` is as in ``Transport``. With
     ``connects_early`` the first request connects while requests is being imported: only for a
     process that has one client and ends with it.
 
@@ -86,7 +86,7 @@ class Client:
     ) -> None:
         settings = settings or _load_settings(locals())
         self.settings = settings
-        # Each is kept by its threads, for as long as one of them has a request in flight.
+        # A pool's threads keep it alive while one of them has a request in flight.
         self._pools = WeakSet[WorkerPool]()
         _check_ca_bundle(settings)
         self._credentials = find_credentials(settings, self._send)
@@ -99,7 +99,7 @@ class Client:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What a user should know of the settings and the credentials."""
+        """What a user should know about the settings and the credentials."""
         # The file of the profile may be the file of the credentials too.
         files = dict.fromkeys((*self.settings.warnings, *self._credentials.warnings))
         insecure = ("--insecure: the service's identity is not checked",)
@@ -133,7 +133,7 @@ class Client:
         max_outage: float = 300.0,
         fail_fast: bool = False,
     ) -> Task:
-        """Wait until a task has left RUNNING; how it ended is its ``status``.
+        """Wait for a task to end, and return it; its ``status`` shows how it ended.
 
         Times are seconds. With ``fail_fast`` it returns at the first FAILED subtask. Raises
         ``WaitTimeout``, and what ``get`` raises.
@@ -150,10 +150,10 @@ class Client:
         max_outage: float = 300.0,
         fail_fast: bool = False,
     ) -> Iterator[Snapshot]:
-        """Yield a snapshot each time one of the tasks changes, until all have left RUNNING.
+        """Yield a snapshot each time one of the tasks changes, until all have ended.
 
-        What ends the wait of one task is its last snapshot's ``error``, and ends no other's.
-        Raises ``ConfigurationError`` alone.
+        An error that ends the wait for one task is its last snapshot's ``error``; the other waits
+        continue. Raises only ``ConfigurationError``.
         """
         if isinstance(task_ids, str):
             raise ConfigurationError("task_ids is one string, not several", hint="put it in a list")
@@ -171,7 +171,7 @@ class Client:
         note: Callable[[str], None] = lambda _: None,
         tick_s: float = 60.0,
     ) -> Iterator[list[Snapshot]]:
-        """The tasks that changed, again and again, as ``scheduler.poll`` yields them."""
+        """Yield the tasks that changed, as ``scheduler.poll`` does."""
         distinct = list(dict.fromkeys(_checked_id(task_id) for task_id in task_ids))
         self.service.begin_run()
         pool = WorkerPool(self.service.fetch, size=self.settings.concurrency)
@@ -184,10 +184,10 @@ class Client:
             pool.close()
 
     def close(self, *, wait: bool = True) -> None:
-        """Close the connections, and end what is in flight.
+        """Close the connections, and end requests in flight.
 
-        Only a connection that is being made cannot be ended: with ``wait`` this returns when it
-        is made or its time is up, and leaves no thread.
+        A connection that is still being made cannot be ended: with ``wait`` this returns when it
+        is made or has timed out, and no thread is left.
         """
         self._credentials.close()
         with self._lock:
@@ -242,12 +242,12 @@ def _checked_id(task_id: object) -> str:
 
 
 def _load_settings(parameters: Mapping[str, object]) -> Settings:
-    """Settings of the parameters that were given. Raises ``TypeError`` that names a wrong one."""
+    """Load the settings for the given parameters. Raises ``TypeError`` that names a wrong one."""
     names = [name for name in (*OPTIONS, "token") if parameters.get(name) is not None]
     given = {name: parameters[name] for name in names}
     for name, value in given.items():
         types = _TYPES.get(name, (str,))
-        # A bool is an int to Python, but no number of seconds.
+        # A bool is an int to Python, but not a number of seconds.
         if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
             wanted = " or ".join(one.__name__ for one in types)
             raise TypeError(f"{name} is a {type(value).__name__}, not a {wanted}")

@@ -1,7 +1,7 @@
-"""Connections whose time limits lie at the socket.
+"""Connections that apply their time limits at the socket.
 
 Name lookup, TCP, a proxy's tunnel and TLS share one limit; a response has another, up to its last
-byte. What goes wrong is translated into an error of ours here, where it is known what was going on.
+byte. Exceptions are translated into ``dlftask.errors`` here, where it is known what failed.
 """
 
 import http.client
@@ -28,7 +28,7 @@ PROXY_HINT = "check HTTPS_PROXY, HTTP_PROXY and NO_PROXY"
 NETWORK_HINT = "check --region or --endpoint, and the network"
 
 _SLICE_S = 0.2
-"""How long one read of a socket blocks, at most: a closed client ends its reads that soon."""
+"""How long one read of a socket blocks at most: closing the client ends a read within this time."""
 _STOPPED_S = 1.0
 """A gap longer than this between two reads of the clock means that the process was stopped."""
 _TUNNEL_REFUSED = re.compile("Tunnel connection failed: ([0-9]{3})")
@@ -41,7 +41,7 @@ class StaleConnection(ServiceUnavailable):
 class _Reader(io.RawIOBase):
     """Reads a response from a socket until a moment of ``time.monotonic``, or until it is closed.
 
-    The time in which the process was stopped does not count. Raises what ``expired`` gives.
+    Time while the process was stopped does not count. Raises what ``expired`` returns.
     """
 
     received = False
@@ -57,12 +57,12 @@ class _Reader(io.RawIOBase):
         self._until_s = until_s
         self._client_closed = client_closed
         self._expired = expired
-        self._looked_s = time.monotonic()
-        # Keeps the socket open for as long as the response is read.
+        self._checked_s = time.monotonic()
+        # Keeps the socket open while the response is read.
         self._file = sock.makefile("rb", buffering=0)
 
     def makefile(self, _mode: str) -> io.BufferedReader:
-        """What ``http.client`` asks its socket for."""
+        """The method of a socket that ``http.client`` calls."""
         return io.BufferedReader(self)
 
     def readable(self) -> bool:
@@ -71,9 +71,9 @@ class _Reader(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         while True:
             now_s = time.monotonic()
-            if now_s - self._looked_s > _STOPPED_S:  # the response may lie in the socket by now
-                self._until_s += now_s - self._looked_s
-            self._looked_s = now_s
+            if now_s - self._checked_s > _STOPPED_S:  # the response may have arrived by now
+                self._until_s += now_s - self._checked_s
+            self._checked_s = now_s
             left_s = self._until_s - now_s
             if left_s <= 0 or self._client_closed.is_set():
                 raise self._expired()
@@ -89,10 +89,10 @@ class _Reader(io.RawIOBase):
 
 
 class _Response(http.client.HTTPResponse):
-    """A response that is read after any interim ones."""
+    """A response; interim responses before it are skipped."""
 
     def _read_status(self) -> tuple[str, int, str]:
-        # http.client itself passes over 100 alone, and newer ones only over a hundred of them.
+        # http.client itself skips only 100, and newer versions skip at most a hundred of them.
         while True:
             version, status, reason = super()._read_status()  # type: ignore[misc]
             if status == 101 or not 100 <= status < 200:
@@ -101,7 +101,7 @@ class _Response(http.client.HTTPResponse):
 
 
 class _LimitedConnection(HTTPConnection):
-    """A connection that keeps its time limits, and says of an error what was going on."""
+    """A connection with time limits, whose errors report what failed."""
 
     _until_s = 0.0
     _awaited = "connection"
@@ -113,7 +113,7 @@ class _LimitedConnection(HTTPConnection):
         super().__init__(**options)
 
     def _await(self, what: str) -> None:
-        """From now on the timeout runs, for a connection or for a response."""
+        """Start the timeout, for a connection or for a response."""
         self._awaited = what
         self._until_s = time.monotonic() + float(self.timeout or 0)
 
@@ -159,7 +159,7 @@ class _LimitedConnection(HTTPConnection):
     def response_class(  # type: ignore[override]
         self, sock: socket.socket, **options: Any
     ) -> _Response:
-        """How ``http.client`` makes a response, a tunnel's too."""
+        """Make a response for ``http.client``, also that of a tunnel."""
         self._reader = _Reader(sock, self._until_s, self._client_closed, self._expired)
         return _Response(cast("socket.socket", self._reader), **options)
 
@@ -192,7 +192,7 @@ class _LimitedConnection(HTTPConnection):
         return f"the proxy {self.host}:{self.port}"
 
     def _peer(self) -> str:
-        """Who is at the other end: the service, or a proxy on the way to it."""
+        """The other end of the connection: the service, or a proxy on the way to it."""
         if self.proxy and not (self._tunnel_host and self.has_connected_to_proxy):
             return self._proxy_name()
         host, port = (self._tunnel_host or self.host), (self._tunnel_port or self.port)
@@ -225,7 +225,7 @@ class _LimitedTLSConnection(_LimitedConnection, HTTPSConnection):
         )
 
     def _bad_ca_bundle(self) -> ConfigurationError | None:
-        """A bundle that holds no certificates: checked where TLS fails, for it takes 20 ms."""
+        """The error for a bundle without certificates; checked after TLS failed: it takes 20 ms."""
         file, folder = self.ca_certs, self.ca_cert_dir
         if file is None and folder is None:
             return None
@@ -241,7 +241,7 @@ CONNECTIONS = {"http": _LimitedConnection, "https": _LimitedTLSConnection}
 
 
 def not_http(peer: str) -> InvalidResponse:
-    """What came is not HTTP."""
+    """The error for a response that is not HTTP."""
     return InvalidResponse(
         f"{peer}: the response is not HTTP",
         hint="check --endpoint: its port, and whether it is http or https",
@@ -249,7 +249,7 @@ def not_http(peer: str) -> InvalidResponse:
 
 
 def proxy_refused(proxy: str, status: str | None) -> ServiceUnavailable:
-    """A proxy that does not connect to the service."""
+    """The error for a proxy that does not connect to the service."""
     reason = "requires a user name and a password" if status == "407" else "does not connect to it"
-    said = f" (HTTP {status})" if status else ""
-    return ServiceUnavailable(f"{proxy} {reason}{said}", hint=PROXY_HINT)
+    details = f" (HTTP {status})" if status else ""
+    return ServiceUnavailable(f"{proxy} {reason}{details}", hint=PROXY_HINT)

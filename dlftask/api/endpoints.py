@@ -1,4 +1,4 @@
-"""Where the services are: by region, or as a user says it. Credentials go nowhere else."""
+"""The endpoints of the services: by region, or as a user sets them. Credentials go nowhere else."""
 
 import re
 from urllib.parse import urlsplit
@@ -37,9 +37,9 @@ REGIONS = (
     "sa-brazil-1",
     "tr-west-1",
 )
-"""The regions that DataArts Factory is known in, by the vendor's SDK and endpoint page."""
-# By the vendor's SDK: of the regions above all but two, and some others. The rest have the central
-# IAM.
+"""The regions with DataArts Factory, according to the vendor's SDK and endpoint page."""
+# According to the vendor's SDK: all regions above but two, and some others. The rest use the
+# central IAM.
 _REGIONS_WITH_IAM = (frozenset(REGIONS) - {"cn-north-11", "ru-northwest-2"}) | {
     "cn-east-5",
     "cn-north-12",
@@ -49,7 +49,7 @@ _REGIONS_WITH_IAM = (frozenset(REGIONS) - {"cn-north-11", "ru-northwest-2"}) | {
 
 
 def service_endpoint(region: str | None) -> str:
-    """DataArts Factory in a region; one that is not known is taken by the pattern.
+    """The endpoint of DataArts Factory in a region; that of an unknown region follows the pattern.
 
     Raises ``ConfigurationError`` for no region and for what cannot be part of a host name.
     """
@@ -68,7 +68,7 @@ def iam_endpoint(region: str) -> str:
 
 
 def nearest_region(host: str) -> str | None:
-    """The known region that is nearest to the unknown one in a host's name, if one is near."""
+    """The known region that is similar to the unknown one in a host's name, if there is one."""
     from difflib import get_close_matches
 
     found = re.fullmatch(r"[^.]+\.([^.]+)\.myhuaweicloud\.(?:com|eu)", host)
@@ -78,7 +78,7 @@ def nearest_region(host: str) -> str | None:
 
 
 def check_endpoint(url: str, *, what: str, insecure: bool) -> str:
-    """An endpoint as given, without the slash at its end; ``what`` says where it was given.
+    """Check an endpoint and return it without a trailing slash; ``what`` is its name in errors.
 
     Raises ``ConfigurationError`` for anything but an http or https URL of a host and perhaps a
     path, and for plain http beyond loopback unless ``insecure``. The URL is not repeated where it
@@ -124,7 +124,7 @@ def is_loopback(host: str) -> bool:
 
 
 def _domain(region: str) -> str:
-    """The domain of a region's hosts, by its name, once that is checked.
+    """The domain of a region's hosts, after checking the region's name.
 
     The European cloud has its own; the vendor's SDK has its regions under ``.com``, wrongly.
     """
@@ -137,7 +137,7 @@ def _domain(region: str) -> str:
 
 
 def _is_host(host: str) -> bool:
-    """Whether a host can stand in a URL: an address, or a name of ASCII letters and digits."""
+    """Whether a host is valid in a URL: an address, or a name of ASCII letters and digits."""
     if ":" in host:
         try:
             import ipaddress

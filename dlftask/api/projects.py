@@ -15,10 +15,10 @@ _HINT = "set --project-id or DLFTASK_PROJECT_ID"
 
 
 def look_up_project(send: Send, credentials: "Credentials", iam_endpoint: str, region: str) -> str:
-    """Ask IAM for the ID of the project that has the region's name.
+    """Look up, in IAM, the ID of the project that has the region's name.
 
     Raises ``ConfigurationError`` where there is none or more than one; ``AuthenticationError``,
-    ``ServiceUnavailable`` and ``InvalidResponse`` are IAM's. Each says what to set instead.
+    ``ServiceUnavailable`` and ``InvalidResponse`` are IAM's. Each has a hint on what to set.
     """
     failed = f"could not look up the project ID for region {region!r}"
     url = f"{iam_endpoint}/v3/projects?name={quote(region, safe='')}"

@@ -1,4 +1,4 @@
-"""An authorised request, its response, and the error that this stands for."""
+"""An authorised request, its response, and the error for a response that is not a success."""
 
 import re
 import time
@@ -33,9 +33,9 @@ _REFUSED_HINT = (
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """One response, whole and unpacked. ``headers`` are looked up in any case of letters.
+    """One complete response, decompressed. Names in ``headers`` are case-insensitive.
 
-    ``secrets`` are masked in what is taken from it for an error.
+    ``secrets`` are masked in what an error repeats of it.
     """
 
     status: int
@@ -50,11 +50,11 @@ class Response:
 
     @property
     def request_id(self) -> str | None:
-        """What names the request for the vendor's support."""
+        """The ID by which the vendor's support finds the request."""
         return self.header("X-Request-Id")
 
     def header(self, name: str) -> str | None:
-        """A header's value, fit for an error; ``None`` where there is none."""
+        """A header's value with secrets masked; ``None`` where there is none."""
         value = self.headers.get(name)
         return self.secrets.mask(value) if value else None
 
@@ -89,7 +89,7 @@ def send_authorised(
     headers: Mapping[str, str] = {},
     body: bytes = b"",
 ) -> Response:
-    """Send a request with the credentials; after a 401 once more, where they can be read again.
+    """Send a request with the credentials; after a 401 send it again, if they can be reloaded.
 
     Raises what ``send`` and ``credentials.auth`` raise.
     """
@@ -104,10 +104,10 @@ def send_authorised(
 def error_for(
     response: Response, who: str, *, source: str | None = None, is_issuer: bool = False
 ) -> DlftaskError:
-    """The error that a response of ``who`` (such as ``IAM``) stands for.
+    """The error for a response of ``who``, such as ``IAM``.
 
-    ``source`` says where the credentials came from that were sent with the request. With
-    ``is_issuer``, for a service that issues or checks credentials, each 4xx is a refusal.
+    ``source`` is where the credentials of the request came from. With ``is_issuer``, for a service
+    that issues or checks credentials, each 4xx is a refusal.
     """
     code, message, request_id = read_error(response)
     status = response.status
@@ -136,7 +136,7 @@ def error_for(
         details["hint"] = "check --endpoint and --region: redirects are never followed"
         target = response.header("Location")
         to = f" to {target}" if target else ""
-        return InvalidResponse(f"{who} answered with a redirect{to}", **details)
+        return InvalidResponse(f"{who} responded with a redirect{to}", **details)
     if status >= 400:
         refused = f"{who} refused the request"
         if is_issuer:
@@ -147,7 +147,7 @@ def error_for(
 
 
 def read_error(response: Response) -> tuple[str | None, str | None, str | None]:
-    """Error code, message and request ID, as far as a response has them, in any known shape."""
+    """The error code, message and request ID of a response in any known format, where present."""
     request_id = response.request_id
     try:
         body = read_json(response.body)
@@ -185,7 +185,7 @@ def _retry_after(response: Response) -> float | None:
 
 
 def _http_date(text: str) -> float | None:
-    """Seconds since the epoch; ``None`` where the text is no date."""
+    """Seconds since the epoch; ``None`` where the text is not a date."""
     from email.utils import mktime_tz, parsedate_tz
 
     moment = parsedate_tz(text)

@@ -1,4 +1,4 @@
-"""The service: where it is, and its call for a task."""
+"""The service: its endpoint, and the request for a task."""
 
 import threading
 from dataclasses import replace
@@ -37,11 +37,11 @@ class Service:
             self._headers["workspace"] = settings.workspace.encode().decode("latin-1")
 
     def begin_run(self) -> None:
-        """Ask IAM again though it has refused: a refusal counts for one run."""
+        """Forget a failed lookup of the project ID: a refusal by IAM applies to one run only."""
         self._failure = None
 
     def fetch(self, task_id: str) -> Task:
-        """Fetch a task. Raises the errors of ``dlftask.errors`` that its response stands for."""
+        """Fetch a task. Raises the error of ``dlftask.errors`` for any other response."""
         response = self.call("GET", f"system-tasks/{task_id}")
         try:
             task = read_task(response.body)
@@ -77,7 +77,7 @@ class Service:
         return error
 
     def _invalid(self, response: Response, reason: str) -> DlftaskError:
-        """A 200 that is no task can still be the service's own error."""
+        """The error for a 200 that is not a task: it can still be the service's own error."""
         error = error_for(response, "the service", source=self._credentials.source)
         if error.code is not None:
             return error
@@ -91,8 +91,8 @@ class Service:
     def _project(self) -> str:
         """The project ID; one thread at a time looks it up.
 
-        A failure is shared by the threads that waited for it: a hundred tasks do not try a dead IAM
-        one after another. A refusal counts for the whole run.
+        Threads that wait for a lookup share its failure: a hundred tasks do not try a dead IAM one
+        after another. A refusal applies to the whole run.
         """
         failure_before = self._failure
         with self._lock:

@@ -1,6 +1,6 @@
 """Connected sockets: a host's name is looked up, and its addresses are tried within one limit.
 
-A connection can be begun before it is needed: the command line's first one is made while requests
+A connection can be started before it is needed: the command line's first one is made while requests
 is being imported.
 """
 
@@ -16,11 +16,11 @@ from urllib.parse import urlsplit
 from dlftask.api.endpoints import is_loopback
 
 LONGEST_TIMEOUT_S = 1_000_000.0
-"""Eleven days; a socket takes no more than 24."""
+"""Eleven days; a socket accepts at most 24."""
 
 
 class _Background:
-    """A call in a thread of its own; several may wait for what it gives or raises."""
+    """A call in a thread of its own; several threads may wait for its result."""
 
     def __init__(self, call: Callable[[], Any]) -> None:
         self._call = call
@@ -30,7 +30,7 @@ class _Background:
     def start(self) -> None:
         try:
             threading.Thread(target=self._run, daemon=True).start()
-        except RuntimeError:  # the process may have no more threads
+        except RuntimeError:  # the process cannot start another thread
             self._run()
 
     def _run(self) -> None:
@@ -42,7 +42,7 @@ class _Background:
             self._ended.set()
 
     def result(self, until_s: float) -> Any:
-        """What the call gives or raises; ``TimeoutError`` where it has not ended by then."""
+        """Return or raise what the call did; ``TimeoutError`` if it has not ended by then."""
         if not self._ended.wait(max(0.0, until_s - time.monotonic())):
             raise TimeoutError
         if isinstance(self._outcome, OSError):
@@ -53,18 +53,18 @@ class _Background:
 _lookups: dict[tuple[int, str, int], _Background] = {}
 """Lookups in flight by process, host and port.
 
-By process, because a thread of another one cannot finish a lookup for this one.
+By process, because a child process does not have the threads of its parent.
 """
 _begun: dict[tuple[str, int], _Background] = {}
-"""Connections that were begun and that nobody has taken yet, by host and port."""
+"""Connections that were started and are not used yet, by host and port."""
 _worked: dict[tuple[str, int], Any] = {}
-"""The address of each host that was connected to last."""
+"""The address of each host that worked last."""
 
 
 def begin_to_connect(url: str, timeout_s: float) -> None:
-    """Begin a connection to the host of a URL, which the next ``connect`` to it will take.
+    """Start a connection to the host of a URL, which the next ``connect`` to it will use.
 
-    Nothing is begun where a proxy is set for the scheme: ``Transport`` decides whether it is used.
+    Does nothing where a proxy is set for the scheme: ``Transport`` decides whether to use that.
     """
     from urllib.request import getproxies
 
@@ -77,9 +77,9 @@ def begin_to_connect(url: str, timeout_s: float) -> None:
 
 
 def connect(host: str, port: int, until_s: float) -> socket.socket | None:
-    """A socket connected to a host by a moment of ``time.monotonic``.
+    """Return a socket connected to a host by ``until_s``, a moment of ``time.monotonic``.
 
-    ``None`` where the name does not resolve. Raises ``OSError``, ``TimeoutError`` among them.
+    ``None`` where the name does not resolve. Raises ``OSError``, including ``TimeoutError``.
     """
     begun = _begun.pop((host, port), None)
     if begun is None:
@@ -89,7 +89,7 @@ def connect(host: str, port: int, until_s: float) -> socket.socket | None:
 
 
 def _try_addresses(host: str, port: int, until_s: float) -> socket.socket | None:
-    """A connection to one of a host's addresses, which share the time."""
+    """Connect to one of a host's addresses, which share the time that is left."""
     addresses = _look_up(host, port, until_s)
     if not addresses:
         return None
@@ -127,11 +127,11 @@ def _look_up(host: str, port: int, until_s: float) -> list[Any]:
 
 
 def _resolve(key: tuple[int, str, int]) -> list[Any]:
-    """What the system's lookup gives. That ignores timeouts, so that this runs in a thread."""
+    """The result of the system's lookup, which ignores timeouts: run it in a thread."""
     _, host, port = key
     try:
         return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):  # a label that is too long is no name either
+    except (OSError, UnicodeError):  # such as a label that is too long
         return []
     finally:
         del _lookups[key]

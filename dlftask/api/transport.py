@@ -1,4 +1,4 @@
-"""One HTTP request at a time, on kept connections, that trusts nobody.
+"""HTTP requests over persistent connections, in which no server is trusted.
 
 Redirects are never followed, netrc is not read, cookies are not kept, and a response is at most
 64 MiB unpacked. The time limits are those of ``connections``.
@@ -39,9 +39,9 @@ from dlftask.settings import Settings
 MAX_BODY = 64 * 1024 * 1024
 """Bytes of a response, unpacked."""
 MAX_MEMORY = 380_000_000
-"""Bytes that reading a response and writing it again may take, estimated before it is read."""
+"""Bytes of memory to read a response and write it again, at most; estimated before it is read."""
 
-_CONTINUATION = bytes(range(0x80, 0xC0))  # in UTF-8 the further bytes of a character
+_CONTINUATION = bytes(range(0x80, 0xC0))  # all but the first byte of a UTF-8 character
 _SECRET_WORDS = ("auth", "token", "cookie", "secret", "credential", "signature", "key")
 _BAD_CHUNK = re.compile(r"base 16: b(?!'')|InvalidChunkLength|LineTooLong")
 _NOT_SECRET = frozenset({"x-metadata-token-ttl-seconds"})
@@ -72,7 +72,7 @@ class Transport:
 
     The connect timeout bounds name resolution, connection and TLS together, the read timeout the
     response up to its last byte. ``trace`` gets one text per request and response. Secrets are
-    masked in it, and in each error that is made of a response.
+    masked in it, and in each error that is made from a response.
     """
 
     def __init__(self, settings: Settings, trace: Callable[[str], None] | None = None) -> None:
@@ -82,7 +82,7 @@ class Transport:
             min(settings.read_timeout_s, LONGEST_TIMEOUT_S),
         )
         self._connections = settings.concurrency
-        # A little wider than need be: a request can be on its way for longer than the next.
+        # A little wider than necessary: a request can take longer to arrive than the next one.
         self._gap_s = 0.0 if settings.rate is None else 1.02 / settings.rate
         self._trace = trace
         self._verify: bool | str = not settings.insecure
@@ -109,11 +109,11 @@ class Transport:
     ) -> Response:
         """Send one request. Raises ``ServiceUnavailable`` and ``InvalidResponse``; see ``Send``."""
         if os.getpid() != self._process:
-            self._open()  # the connections are the parent's: two that read one mix up responses
+            self._open()  # the parent's connections: two processes on one would mix up responses
         target = urlsplit(url)
         direct = direct or is_loopback(target.hostname or "")
         proxies = {} if direct else get_environ_proxies(url)
-        proxy = proxies.get(target.scheme, "")  # ALL_PROXY is not for us
+        proxy = proxies.get(target.scheme, "")  # ALL_PROXY is not used
         userinfo, at, _ = proxy.rpartition("@")
         if at:
             self._secrets.add_userinfo(userinfo.rpartition("//")[2])
@@ -133,12 +133,12 @@ class Transport:
             try:
                 return self._send_once(request, proxy)
             except StaleConnection:
-                # The others that were kept may be as dead; a thread that is using one still has it.
+                # The other idle connections may be closed too; a thread keeps the one it is using.
                 self._adapter = _Adapter(self._closed, self._connections)
                 return self._send_once(request, proxy)
 
     def _open(self) -> None:
-        """Begin with no connection."""
+        """Start without connections."""
         self._process = os.getpid()
         self._closed = threading.Event()
         self._slots = threading.Semaphore(self._connections)
@@ -169,8 +169,8 @@ class Transport:
                 timeout=self._timeouts,
                 verify=self._verify,
                 proxies={target.scheme: proxy},
-            ) as answer:
-                response = _read_response(answer, target.netloc, secrets)
+            ) as received:
+                response = _read_response(received, target.netloc, secrets)
             if response.status == 407 and proxy:
                 raise proxy_refused("the proxy", "407")
         except DlftaskError as error:
@@ -192,7 +192,7 @@ class Transport:
 
     def _secrets_of(self, headers: Mapping[str, str], auth: AuthBase | None) -> Secrets:
         self._secrets.add(*getattr(auth, "secrets", ()))
-        # Not kept: every request has another signature.
+        # Not remembered: every request has a different signature.
         values = [value for name, value in headers.items() if _is_secret(name)]
         return self._secrets.of_request(
             *values, *(value.rpartition("Signature=")[2] for value in values)
@@ -219,13 +219,13 @@ class Transport:
         self._trace(secrets.mask("\n".join(line.replace("\n", "\\x0a") for line in lines)))
 
 
-def _read_response(answer: requests.Response, peer: str, secrets: Secrets) -> Response:
-    response = Response(answer.status_code, answer.headers, b"", secrets)
+def _read_response(received: requests.Response, peer: str, secrets: Secrets) -> Response:
+    response = Response(received.status_code, received.headers, b"", secrets)
     try:
-        return replace(response, body=_read_body(answer.raw, peer))
+        return replace(response, body=_read_body(received.raw, peer))
     except InvalidResponse as error:
         if response.status >= 400:
-            return response  # the status says what is wrong; the body does not matter
+            return response  # the status shows what is wrong; the body does not matter
         raise InvalidResponse(
             secrets.mask(error.message),
             hint=error.hint,
@@ -238,7 +238,7 @@ def _read_body(raw: urllib3.BaseHTTPResponse, peer: str) -> bytes:
     try:
         return _unpacked(raw)
     except (urllib3.exceptions.ProtocolError, urllib3.exceptions.InvalidHeader) as error:
-        # A chunk whose length is no number is not HTTP; one without a length was cut off.
+        # A chunk whose length is not a number is not HTTP; one without a length was cut off.
         if any(_BAD_CHUNK.search(repr(cause)) for cause in _causes(error)):
             raise not_http(peer) from None
         raise ServiceUnavailable(f"{peer}: the response was cut off") from None
@@ -261,13 +261,13 @@ def _masked(mark: str, headers: Mapping[str, str]) -> Iterator[str]:
 
 
 def _unpacked(raw: urllib3.BaseHTTPResponse) -> bytes:
-    """The whole body, unpacked. ``raw`` decodes nothing, so that no bomb goes off in it."""
+    """The whole body, decompressed here and not by ``raw``: a decompression bomb stays harmless."""
     length = raw.headers.get("Content-Length", "0").strip()
     if not re.fullmatch(r"[0-9]+(?:, *[0-9]+)*", length):
         raise InvalidResponse("the response is not HTTP: its length is not a number")
     encoding = (raw.headers.get("Content-Encoding") or "identity").strip().lower()
     if encoding not in ("identity", "gzip", "x-gzip"):
-        raise InvalidResponse(f"the response is packed with {encoding}, which was not asked for")
+        raise InvalidResponse(f"the response is packed with {encoding}, which was not requested")
     parts: list[bytes] = []
     size = 0
     while part := raw.read(256 * 1024, decode_content=False):
@@ -285,14 +285,14 @@ def _unpacked(raw: urllib3.BaseHTTPResponse) -> bytes:
 
 
 def _memory_to_read(body: bytes) -> float:
-    """Bytes, estimated: measured on texts of one long string, and of many small objects.
+    """Estimate the bytes, from measurements with one long string and with many small objects.
 
-    Python keeps a text at one byte a character, at two with anything beyond Latin-1 in it, and at
-    four with anything beyond the Basic Multilingual Plane.
+    Python stores a string at one byte per character, at two if one is beyond Latin-1, and at four
+    if one is beyond the Basic Multilingual Plane.
     """
     width = 1 if body.isascii() else 4 if re.search(rb"[\xf0-\xff]", body) else 2
     values = body.count(b",") + body.count(b"{") + body.count(b"[")
-    if values > 100_000:  # those in strings count for nothing
+    if values > 100_000:  # those inside strings do not count
         bare = re.sub(rb'(?s)"[^"\\]*(?:\\.[^"\\]*)*"', b"", body)
         values = bare.count(b",") + bare.count(b"{") + bare.count(b"[")
     characters = len(body.translate(None, _CONTINUATION))
@@ -304,7 +304,7 @@ def _unzip(packed: bytes) -> bytes:
     try:
         body = unpacker.decompress(packed, MAX_BODY + 1)
     except zlib.error:
-        raise InvalidResponse("the response is not the gzip that it says it is") from None
+        raise InvalidResponse("the response is declared as gzip, but is not") from None
     if len(body) > MAX_BODY:
         raise InvalidResponse("the response is larger than 64 MiB unpacked")
     if not unpacker.eof:

@@ -1,8 +1,8 @@
 """A machine's own identity: temporary key pairs from the metadata service, or a pod's.
 
 The pod's comes first where ``HC_CONTAINER_CREDENTIALS_FULL_URI`` is set, as in the vendor's SDK.
-Both respond with secrets, so that both are requested without a proxy, and over plain http only at
-a loopback or link-local address.
+Both respond with secrets: they are requested without a proxy, and over plain http only at a
+loopback or link-local address.
 """
 
 import ipaddress
@@ -27,57 +27,57 @@ _Read = TypeVar("_Read")
 def find_agency(send: Send, environ: Mapping[str, str]) -> Callable[[], AccessKey]:
     """A function that fetches the machine's or the pod's key pair.
 
-    Raises ``ConfigurationError`` for a bad address; the function ``AuthenticationError``,
+    Raises ``ConfigurationError`` for a bad address; the function raises ``AuthenticationError``,
     ``ServiceUnavailable`` or ``InvalidResponse``.
     """
     if environ.get(_POD_URI):
         return _pod(send, environ)
     variable = "DLFTASK_METADATA_ENDPOINT"
-    endpoint = _near(environ.get(variable) or _METADATA_ENDPOINT, variable)
+    endpoint = _checked_url(environ.get(variable) or _METADATA_ENDPOINT, variable)
 
     def fetch() -> AccessKey:
         headers = {"X-Metadata-Token-Ttl-Seconds": "21600"}
-        response = _ask(send, "PUT", f"{endpoint}/meta-data/latest/api/token", headers)
+        response = _request(send, "PUT", f"{endpoint}/meta-data/latest/api/token", headers)
         headers = {}
-        # These say that the machine's metadata service uses no tokens.
+        # These mean that the machine's metadata service uses no tokens.
         if response.status not in (404, 405, 503):
             token = _read(response, lambda body: read_token(body, "its token"))
             headers = {"X-Metadata-Token": token}
-        response = _ask(send, "GET", f"{endpoint}/openstack/latest/securitykey", headers)
+        response = _request(send, "GET", f"{endpoint}/openstack/latest/securitykey", headers)
         return _read(response, _read_key)
 
     return fetch
 
 
 def _pod(send: Send, environ: Mapping[str, str]) -> Callable[[], AccessKey]:
-    url, token_file = _near(environ[_POD_URI], _POD_URI), environ.get(_POD_TOKEN_FILE)
+    url, token_file = _checked_url(environ[_POD_URI], _POD_URI), environ.get(_POD_TOKEN_FILE)
     if not token_file:
         raise ConfigurationError(f"{_POD_URI} is set, but {_POD_TOKEN_FILE} is not")
     path = Path(token_file)
 
     def fetch() -> AccessKey:
         headers = {"Authorization": read_token_file(path), "Content-Type": "application/json"}
-        return _read(_ask(send, "POST", url, headers, b"{}"), _read_key)
+        return _read(_request(send, "POST", url, headers, b"{}"), _read_key)
 
     return fetch
 
 
-def _near(url: str, what: str) -> str:
+def _checked_url(url: str, what: str) -> str:
     """The URL, checked: secrets are sent in plain text only on the machine's own link."""
     endpoint = check_endpoint(url, what=what, insecure=True)
     host = urlsplit(endpoint).hostname or ""
     if endpoint.startswith("https:") or is_loopback(host):
         return endpoint
-    with suppress(ValueError):  # a name is no address
+    with suppress(ValueError):  # a name is not an address
         if ipaddress.ip_address(host).is_link_local:
             return endpoint
     raise ConfigurationError(
-        f"{what}: {url!r} would answer with credentials in plain text",
+        f"{what}: {url!r} would send credentials in plain text",
         hint="plain http is for loopback and link-local addresses only",
     )
 
 
-def _ask(
+def _request(
     send: Send, method: str, url: str, headers: Mapping[str, str], body: bytes = b""
 ) -> Response:
     try:
@@ -90,7 +90,7 @@ def _ask(
 
 
 def _read(response: Response, read: Callable[[bytes], _Read]) -> _Read:
-    """What a good response holds."""
+    """Read the content of a good response."""
     if response.status in (401, 403, 404):
         raise AuthenticationError(
             "the metadata service gave no credentials",

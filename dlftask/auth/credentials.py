@@ -36,7 +36,7 @@ Secret = AccessKey | str
 _REFRESH_BEFORE_S = 300.0
 _RETRY_S = 30.0
 _REFUSAL_COUNTS_S = 10.0
-"""For this long a refusal by a source counts for all tasks, and is not asked for again."""
+"""For this long a refusal by a source applies to all tasks, and the source is not read again."""
 _REWRITE_S = 0.5
 """How long to wait for a file that may be in the middle of being rewritten."""
 # The variables of a source, by the key of a profile that means the same.
@@ -56,11 +56,11 @@ _HW = {
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A credential's labels, and the credential as it was found there.
+    """A source of a credential: its labels, and the credential that was found there.
 
-    ``secret`` is a function where getting it can take long; ``close`` ends that. ``reload`` gives
-    the source as it is now, and is ``None`` where it cannot be read again; ``file`` is what that
-    reads.
+    ``secret`` is a function where getting it can take long; ``close`` ends that. ``reload`` returns
+    the source as it is now, and is ``None`` where it cannot be read again; ``file`` is the file
+    that it reads.
     """
 
     name: str
@@ -78,9 +78,9 @@ class Source:
 class Credentials:
     """The credential of one source, as it is now. May be used by many threads; one of them reads.
 
-    One that expires is read again five minutes before (a short-lived one in the last quarter of
-    its life); where that fails, the old one serves to its end. A failure is shared by the threads
-    that waited for it, a refusal by all that come within ten seconds.
+    A credential is read again five minutes before it expires (a short-lived one in the last quarter
+    of its lifetime); where that fails, the old one is used until it expires. Threads that waited
+    for a read share its failure; a refusal applies to all reads within ten seconds.
     """
 
     def __init__(self, source: Source, *, now: Callable[[], float] = time.time) -> None:
@@ -99,35 +99,35 @@ class Credentials:
 
     @property
     def at_hand(self) -> bool:
-        """Whether the credential is known, so that nothing has to be asked for it first."""
+        """Whether the credential is known without running a command or sending a request."""
         return not callable(self._source.secret)
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What a user should know of the file that holds the credential."""
+        """What a user should know about the file that holds the credential."""
         warning = self._source.file and others_can_read(self._source.file)
         return (warning,) if warning else ()
 
     def auth(self, project_id: str | None) -> "AuthBase":
-        """What a request is sent with; the same object until the credentials change.
+        """The authentication of a request; the same object until the credentials change.
 
         Raises ``AuthenticationError``, ``ServiceUnavailable`` or ``InvalidResponse`` where a
         command or a metadata service failed, ``ConfigurationError`` where a file is bad.
         """
         from dlftask.auth.signing import AccessKeyAuth, TokenAuth
 
-        asked_s = time.monotonic()
+        requested_s = time.monotonic()
         with self._lock:
-            secret = self._current(asked_s)
+            secret = self._current(requested_s)
             if isinstance(secret, str):
                 return self._auths.setdefault(project_id, TokenAuth(secret))
             return self._auths.setdefault(project_id, AccessKeyAuth(secret, project_id))
 
     def forget(self, refused: "AuthBase") -> bool:
-        """Forget a credential after a 401; whether it can be read again, which ``auth`` does.
+        """Forget a credential after a 401; return whether ``auth`` can read it again.
 
-        Of many threads that were refused with the same one, a single one reads it again. Where the
-        file is bad at that moment, the old credential is sent once more.
+        If many threads were refused with the same one, only one of them reads it again. If the file
+        is bad at that moment, the old credential is sent once more.
         """
         if self._source.reload is None:
             return False
@@ -136,11 +136,11 @@ class Credentials:
                 self._refused, self._secret, self._auths = self._secret, None, {}
         return True
 
-    def _current(self, asked_s: float) -> Secret:
+    def _current(self, requested_s: float) -> Secret:
         now_s = self._now()
         if self._secret is not None and now_s < self._refresh_s:
             return self._secret
-        if self._failure is not None and asked_s <= self._failure_counts_until_s:
+        if self._failure is not None and requested_s <= self._failure_counts_until_s:
             raise self._failure.with_traceback(None)
         try:
             secret = self._read()
@@ -173,8 +173,8 @@ class Credentials:
 def find_credentials(settings: "Settings", send: Send) -> Credentials:
     """The credentials of the first source that holds some of the kind that ``auth`` allows.
 
-    An empty variable is unset. Raises ``ConfigurationError`` where nothing is found, a pair is
-    half, or a file is bad.
+    An empty variable counts as unset. Raises ``ConfigurationError`` where nothing is found, half of
+    a key pair is missing, or a file is bad.
     """
     if settings.auth == "agency":
         from dlftask.auth.agency import find_agency
@@ -190,7 +190,7 @@ def find_credentials(settings: "Settings", send: Send) -> Credentials:
         "set DLFTASK_TOKEN, --token-file, or HUAWEICLOUD_SDK_AK and HUAWEICLOUD_SDK_SK; "
         "on a machine of the cloud use --auth agency; to try without an account: --demo"
     )
-    if settings.region is None and settings.endpoint is None:  # both are named at once
+    if settings.region is None and settings.endpoint is None:  # report both at once
         what, hint = f"{NO_REGION}, and {what}", f"{NAME_REGION}; {hint}"
     raise ConfigurationError(what, hint=hint)
 
@@ -199,8 +199,8 @@ def find_credentials(settings: "Settings", send: Send) -> Credentials:
 class _Place:
     """Keys and values that count as one source.
 
-    ``names`` are what a user calls the keys, ``name`` is the file that holds them. ``reread`` gives
-    the values as they are now, and is ``None`` where those that were read stay.
+    ``names`` are the names of the keys in messages, ``name`` is the file that holds them.
+    ``reread`` returns the values as they are now, and is ``None`` where they cannot change.
     """
 
     names: Mapping[str, str]
@@ -210,7 +210,7 @@ class _Place:
     reread: Callable[[], Mapping[str, object]] | None = None
 
     def text(self, key: str) -> str | None:
-        """A value, where the place has it. Raises ``ConfigurationError`` for one like no secret."""
+        """A value, where the place has it. Raises ``ConfigurationError`` for an invalid secret."""
         value = self.values.get(key)
         text = value.strip() if isinstance(value, str) else ""
         return checked(text, self.names[key]) if text else None
@@ -243,7 +243,7 @@ def _variables(environ: Mapping[str, str], names: Mapping[str, str]) -> _Place:
 
 
 def _source(place: _Place, method: str) -> Source | None:
-    """The credential that a place holds of the kinds that ``method`` allows: a token first."""
+    """The source for a place's credential of a kind that ``method`` allows: a token first."""
 
     def reload() -> Source | None:
         values = place.values if place.reread is None else place.reread()
@@ -258,7 +258,7 @@ def _source(place: _Place, method: str) -> Source | None:
             name = f"token file {path}"
             if is_regular(path):
                 return Source(name, "token", read_token_file(path), path, reload)
-            # What a pipe gave is gone: read it once, and when needed, for its writer may be slow.
+            # A pipe can be read only once, and its writer may be slow: read it when it is needed.
             return Source(name, "token", lambda: read_token_file(path))
         if "token_command" in place.values:
             return _token_command(place)

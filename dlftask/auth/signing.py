@@ -39,8 +39,8 @@ class TokenAuth(AuthBase):
 class AccessKeyAuth(AuthBase):
     """A signature with a key pair; ``now`` gives seconds since the epoch.
 
-    The project's ID, where one is given, is sent and signed as ``X-Project-Id``. Only bodies that
-    are bytes can be signed: another one is a ``TypeError``.
+    The project's ID, where one is given, is sent and signed as ``X-Project-Id``. Only a body of
+    bytes can be signed: any other raises ``TypeError``.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class AccessKeyAuth(AuthBase):
         if self._key.security_token:
             r.headers["X-Security-Token"] = self._key.security_token
         headers = {name.lower(): _on_the_wire(value) for name, value in r.headers.items()}
-        # An underscore in a header's name: gateways drop such headers, and the SDK leaves them out.
+        # Gateways drop headers with an underscore in their name, and the SDK does not sign them.
         signed = sorted(name for name in headers if name not in _UNSIGNED and "_" not in name)
         path, _, query = r.path_url.partition("?")
         body = r.body or b""
@@ -88,9 +88,9 @@ def canonical_request(  # noqa: PLR0917 - in the order in which they are joined
 ) -> str:
     """The canonical form of a request, which is what gets signed.
 
-    ``path`` and ``query`` are as sent; ``headers`` have names in lower case, and ``signed`` those
-    to sign, in order (one that is missing counts as empty). ``X-Sdk-Content-Sha256``, where it is
-    signed, replaces the body's hash, as in the vendor's SDK.
+    ``path`` and ``query`` are as sent; ``headers`` have names in lower case; ``signed`` lists the
+    names to sign, in order (a missing header counts as empty). ``X-Sdk-Content-Sha256``, where it
+    is signed, replaces the body's hash, as in the vendor's SDK.
     """
     content_hash = hashlib.sha256(body).hexdigest()
     if body and _CONTENT_HASH in signed:
@@ -120,7 +120,7 @@ def signature(canonical: str, date: str, secret_key: str) -> str:
 
 
 def _host(url: str) -> str:
-    """``Host`` as it is sent: with the port where it is not the scheme's own."""
+    """``Host`` as it is sent: with the port unless that is the scheme's default."""
     parts = urlsplit(url)
     return parts.netloc.removesuffix(":443" if parts.scheme == "https" else ":80")
 

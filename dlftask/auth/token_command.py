@@ -1,4 +1,4 @@
-"""A token that a program of the user's prints: ``token_command`` of a profile."""
+"""A token printed by a program of the user: ``token_command`` of a profile."""
 
 import subprocess
 import time
@@ -28,7 +28,7 @@ class TokenCommand:
         self._closed = False
 
     def run(self) -> str:
-        """Run it and give the token.
+        """Run it and return the token.
 
         Raises ``AuthenticationError`` where it cannot be run, fails, prints no token or takes
         longer than ``LIMIT_S``.
@@ -55,7 +55,7 @@ class TokenCommand:
             raise self._failure(f"printed no token ({error})") from None
 
     def close(self) -> None:
-        """End it, if it is running, and run it no more."""
+        """End it if it is running, and do not run it again."""
         with self._lock:
             self._closed = True
             if self._process is not None:
@@ -79,5 +79,5 @@ class TokenCommand:
 
     def _failure(self, happened: str) -> AuthenticationError:
         return AuthenticationError(
-            f"{self._what} {happened}", hint="run it yourself: it is to print a token alone"
+            f"{self._what} {happened}", hint="run it yourself: it must print only a token"
         )

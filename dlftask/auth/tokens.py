@@ -11,7 +11,7 @@ LARGEST_TOKEN = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class AccessKey:
-    """A key pair; a temporary one has a security token, and an end in seconds since the epoch."""
+    """A key pair; a temporary one has a security token, and expires at seconds since the epoch."""
 
     access_key: str = field(repr=False)
     secret_key: str = field(repr=False)
@@ -30,7 +30,7 @@ def read_token_file(path: Path) -> str:
 
 
 def checked(text: str, what: str) -> str:
-    """The secret itself. Raises ``ConfigurationError`` that names the source, never the value."""
+    """Return the secret. Raises ``ConfigurationError`` that names the source, never the value."""
     if not (text.isascii() and text.isprintable()):
         raise ConfigurationError(
             f"{what}: holds a character that no credential has, such as a line break"
@@ -43,7 +43,7 @@ def read_token(data: bytes, what: str) -> str:
     try:
         text = data.decode("utf-8-sig").strip()
     except UnicodeDecodeError:
-        raise ConfigurationError(f"{what}: not a text") from None
+        raise ConfigurationError(f"{what}: not text") from None
     if not text:
         raise ConfigurationError(f"{what} is empty")
     return checked(text, what)

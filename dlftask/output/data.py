@@ -1,7 +1,7 @@
-"""Tasks as JSON: json, and jsonl, whose lines ``watch`` prints as they come.
+"""Tasks as JSON: json, and jsonl, of which ``watch`` prints a line at each change.
 
-No control character and no CI system's command gets through: JSON has an escape for each, and a
-reader gets the same value back.
+Control characters and commands of CI systems are escaped, as JSON allows: a reader gets the same
+value back.
 """
 
 import json
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from dlftask.output.formats import RenderOptions
 
 # Patterns, not yet compiled: most runs need none of them.
-# JSON's own writer escapes C0 alone; the newlines of its indentation must stay.
+# The json module escapes only C0; the newlines of its indentation must stay.
 _JSON_CONTROL = f"[{CONTROLS.removeprefix(C0)}{LINE_BREAKS}]"
 _SURROGATE = r"[\ud800-\udfff]"
-# All that some reader of lines takes for the end of one, and lone surrogates.
+# Every character that some program takes as the end of a line, and lone surrogates.
 _LINE_END = rf"[\n-\r\x1c-\x1e\x85{LINE_BREAKS}\ud800-\udfff]"
 
 
@@ -73,7 +73,7 @@ def _json_safe(text: str) -> str:
         text = re.sub(CI_COMMAND, r"\\u0023#", text)
     if text.isascii() and "\x7f" not in text:
         return text
-    # These characters stand inside strings alone, where JSON has an escape for each.
+    # These characters occur only inside strings, where JSON has an escape for each.
     return re.sub(_JSON_CONTROL, lambda match: f"\\u{ord(match[0]):04x}", text)
 
 

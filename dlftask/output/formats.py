@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 
 class RenderOptions(NamedTuple):
-    """How a result is to look. ``width`` is a terminal's in columns, ``None`` for anything else.
+    """How a result is rendered. ``width`` is a terminal's in columns, ``None`` for anything else.
 
-    ``now_ms`` is the wall clock's time, for what still runs on a terminal.
+    ``now_ms`` is the wall clock's time, for running tasks on a terminal.
     """
 
     query: "Query | None" = None
@@ -28,9 +28,10 @@ class RenderOptions(NamedTuple):
 
 
 class Format(NamedTuple):
-    """A format: ``utf8`` for any encoding of the stream; ``shows_missing`` even of a single task.
+    """A format: ``function`` of ``module`` yields it in pieces; the module is imported when needed.
 
-    ``function`` of ``module`` gives it in pieces; the module is imported when it is needed.
+    ``utf8`` is true where it is UTF-8 for any encoding of the stream, ``shows_missing`` where it
+    shows a single task that is unavailable.
     """
 
     module: str
@@ -50,10 +51,10 @@ FORMATS: Mapping[str, Format] = {
 
 
 def render(name: str, snapshots: Sequence["Snapshot"], options: RenderOptions) -> Iterator[str]:
-    """The result in a format, in pieces; nothing for a single task that has none to show there."""
+    """The result in a format, in pieces; empty for a single task that the format cannot show."""
     chosen = FORMATS[name]
     if len(snapshots) == 1 and snapshots[0].result is None:
-        # One that was seen, and that an outage then ended, prints nothing in any format.
+        # A task that was seen before an outage ended its wait prints nothing in any format.
         seen, error = snapshots[0].task is not None, snapshots[0].error
         if (seen and isinstance(error, ServiceUnavailable)) or not chosen.shows_missing:
             return
@@ -62,7 +63,7 @@ def render(name: str, snapshots: Sequence["Snapshot"], options: RenderOptions) -
 
 
 def tree_fits(snapshots: "Sequence[Snapshot]", options: RenderOptions, rows: int) -> bool:
-    """Whether the tasks' trees together take at most so many rows, wrapped as on the terminal."""
+    """Whether the tasks' trees together fit into ``rows``, wrapped as on the terminal."""
     from dlftask.output.tree import shown_subtasks
 
     tasks = [snapshot.result for snapshot in snapshots if snapshot.result is not None]

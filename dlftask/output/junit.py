@@ -1,8 +1,8 @@
-"""Tasks as a JUnit report, which CI systems show: a test suite a task, a test case a subtask.
+"""Tasks as a JUnit report for CI systems: one test suite per task, one test case per subtask.
 
 Follows the schema that Jenkins publishes for its own report reader; GitLab reads the same elements.
-The time stamps are UTC without a zone, as the format has it; a time that is not known is left out.
-A WARNING passes and says so in its output; with ``strict`` it is a failure.
+Timestamps are UTC without a zone, as the format requires; an unknown time is left out. A WARNING
+passes, with the status in its output; with ``strict`` it is a failure.
 """
 
 import re
@@ -20,18 +20,18 @@ from dlftask.waiting.snapshot import Snapshot
 if TYPE_CHECKING:
     from dlftask.output.formats import RenderOptions
 
-# What ``escape_characters`` leaves and XML 1.0 has not.
+# What ``escape_characters`` keeps and XML 1.0 forbids.
 _NOT_XML = re.compile("[\ufffe\uffff]")
 _MARKUP = re.compile(f'{CI_COMMAND}|[&<>"]')
 _REFERENCES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "##": "&#35;#"}
 
 _TOGETHER = 500
-"""Test cases of one piece: each is written and flushed."""
+"""Test cases per piece: each piece is written and flushed."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Case:
-    """One test case; ``verdict`` is ``failure``, ``error`` or empty, ``kind`` a word for why."""
+    """One test case; ``verdict`` is ``failure``, ``error`` or empty, ``kind`` a short reason."""
 
     name: str
     verdict: str
@@ -55,10 +55,10 @@ def _pieces(snapshots: Sequence[Snapshot], *, strict: bool) -> Iterator[str]:
     counts = [
         Counter(case.verdict for case in _cases(snapshot, strict=strict)) for snapshot in snapshots
     ]
-    known_ms = [snapshot.result.duration_ms or 0 for snapshot in snapshots if snapshot.result]
+    durations_ms = [snapshot.result.duration_ms or 0 for snapshot in snapshots if snapshot.result]
     yield '<?xml version="1.0" encoding="UTF-8"?>\n'
     total = _counts(sum(counts, Counter()))
-    yield f'<testsuites name="dlftask"{total} time="{_seconds(sum(known_ms))}">\n'
+    yield f'<testsuites name="dlftask"{total} time="{_seconds(sum(durations_ms))}">\n'
     taken = defaultdict[str, Counter[str]](Counter)
     for snapshot, of_suite in zip(snapshots, counts, strict=True):
         task = snapshot.result
@@ -115,16 +115,16 @@ def _cases(snapshot: Snapshot, *, strict: bool) -> Iterator[_Case]:
 
 def _case(node: Task | Subtask, *, strict: bool) -> _Case:
     info, status = status_info(node.status), status_word(node.status)
-    verdict, said = "", status
+    verdict, label = "", status
     if is_failed(node.status, strict=strict):
         verdict = "failure"
     elif node.status == Status.RUNNING:
-        verdict, said = "error", f"still {status}"
+        verdict, label = "error", f"still {status}"
     elif not info.done:
-        verdict, said = "error", f"unknown status {status}" if node.status else "no status"
+        verdict, label = "error", f"unknown status {status}" if node.status else "no status"
     if node.status == Status.SUCCESSFUL or (info.failed and node.message):
-        said = ""  # the verdict says it
-    text = ": ".join(filter(None, [said, node.message]))
+        label = ""  # the verdict shows it
+    text = ": ".join(filter(None, [label, node.message]))
     return _Case(_name(node), verdict, status, text, node)
 
 
@@ -133,7 +133,7 @@ def _name(node: Task | Subtask) -> str:
 
 
 def _distinct(name: str, taken: Counter[str]) -> str:
-    """The name, numbered where it stands twice: GitLab would show only one of the test cases."""
+    """The name, numbered where it is repeated: GitLab would show only one of the test cases."""
     distinct = name
     while distinct in taken:
         taken[name] += 1
@@ -158,7 +158,7 @@ def _case_text(case: _Case, name: str, class_name: str) -> str:
 
 
 def _xml(text: str) -> str:
-    """Text for an element or an attribute; a reader gets a CI system's command back as it was."""
+    """Escape text for an element or an attribute; an XML reader gets a CI system's command back."""
     if not text.isprintable():
         text = escape_characters(text)
         text = _NOT_XML.sub(lambda match: f"\\u{ord(match[0]):04x}", text)

@@ -8,7 +8,7 @@ from typing import TypeVar
 from rich.cells import cell_len, set_cell_size
 
 from dlftask.output.screen import InPlaceView, wrap
-from dlftask.output.states import counts_text, lost, shown_status
+from dlftask.output.states import counts_text, is_unavailable, shown_status
 from dlftask.output.text import display_name, paint, status_word, style, symbol
 from dlftask.output.tree import GAP, Pieces, branch_guides, shown_subtasks, time_text
 from dlftask.output.view import Counts, WaitState
@@ -34,7 +34,7 @@ class _Entry:
     """What is still to be shown, because it does not fit on the line."""
     status: str | None = None
     hang: str = GAP
-    """Before the lines below."""
+    """The start of each line below."""
     below: list[str] = field(default_factory=list)
     begun: bool = False
     """Whether the line ends with the message's shortened beginning."""
@@ -75,11 +75,11 @@ class LiveView(InPlaceView):
         return 0 if failed else status_info(_status(snapshot)).rank
 
     def _shows_error(self, snapshot: Snapshot) -> bool:
-        """Whether an error replaces the state. A single task's follows the drawing anyway."""
-        return lost(snapshot) and (self._state.several or snapshot.task is None)
+        """Whether an error replaces the state. A single task's is printed after the drawing."""
+        return is_unavailable(snapshot) and (self._state.several or snapshot.task is None)
 
     def _body(self, room: int, width: int) -> list[_Entry]:
-        """The trees of the tasks that there is room for, and the other tasks counted."""
+        """The trees of the tasks that there is room for, and a count of the other tasks."""
         tasks = list(self._state.snapshots.values())
         shown = _choose(tasks, [self._rank(one) for one in tasks], room)
         rest = Counter(map(_status, tasks)) - Counter(map(_status, shown))
@@ -106,7 +106,7 @@ class LiveView(InPlaceView):
         return counts.total() - hidden + bool(hidden)
 
     def _root(self, snapshot: Snapshot, width: int, room: int) -> list[_Entry]:
-        """A task's line; a second one for its ID where that does not fit otherwise."""
+        """A task's line, and a second one for its ID where that does not fit."""
         task, task_id = snapshot.task, snapshot.task_id
         if self._shows_error(snapshot):
             line = [(f"{self._symbol(Status.FAILED)} {task_id}", style(Status.FAILED))]
@@ -117,7 +117,7 @@ class LiveView(InPlaceView):
         counts = self._state.counts[task_id]
         if self._state.several and counts:
             facts = [*times, self._state.done_text(counts, "subtasks")]
-        if not task.name and task.id == task_id:  # its name already
+        if not task.name and task.id == task_id:  # the name is the ID already
             return [self._node(task, facts, width)]
         whole, short = f"ID {task_id}", f"ID {self._short_id(task_id)}"
         name = cell_len(self.printable(display_name(task.name, task.id), 4 * width))
@@ -148,7 +148,7 @@ class LiveView(InPlaceView):
             yield _Entry([(guides[-1][0], ""), *self._rest(rest)])
 
     def _facts(self, node: Task | Subtask) -> list[str]:
-        """The duration, which is the time so far where the node runs."""
+        """The duration; of a running node, the time so far."""
         text = time_text(node, self._now_ms)
         return [text] if text else []
 
@@ -158,7 +158,7 @@ class LiveView(InPlaceView):
         return width - len("? ") - cell_len(self.printable(rest, 4 * width))
 
     def _node(self, node: Task | Subtask, facts: list[str], width: int) -> _Entry:
-        """A node's line: its name is shortened where that keeps its status in view."""
+        """A node's line, its name shortened so that its status stays visible."""
         room = max(self._free(node, facts, width), _SHORTEST_NAME)
         look = style(node.status)
         line = [
@@ -174,7 +174,7 @@ class LiveView(InPlaceView):
         return self._with_message(line, node.message or "", width, node.status)
 
     def _with_message(self, line: Pieces, message: str, width: int, status: str | None) -> _Entry:
-        """The line with as much of the message as fits behind it."""
+        """The line with as much of the message as fits after it."""
         if not message:
             return _Entry(line)
         room = width - sum(cell_len(text) for text, _ in line) - len(GAP)
@@ -244,7 +244,7 @@ class LiveView(InPlaceView):
         ]
 
     def _elapsed(self) -> str:
-        """One clock: of a single task the time that its line shows, else that of the wait."""
+        """The time on the line of a single running task, so that both agree; else the wait's."""
         (first, *more) = self._state.snapshots.values()
         facts = self._facts(first.task) if first.task and first.task.running and not more else []
         return facts[0] if facts else self._state.elapsed
@@ -264,19 +264,19 @@ class LiveView(InPlaceView):
 
 
 def _status(snapshot: Snapshot) -> str | None:
-    """The status to order a task by; one without a response is in flight, as one that runs."""
-    waiting = snapshot.task is None and not lost(snapshot)
+    """The status to sort a task by; one without a response yet counts as RUNNING."""
+    waiting = snapshot.task is None and not is_unavailable(snapshot)
     return Status.RUNNING if waiting else shown_status(snapshot)
 
 
 def _choose(
     items: Sequence[_Item], ranks: Sequence[int], room: int, *, more: bool = False
 ) -> list[_Item]:
-    """What to draw in so many lines, of which a count of the rest takes the last.
+    """Choose the items to draw in ``room`` lines, the last of which is for a count of the rest.
 
-    As they come where there is room for all, and for the count where there is ``more``; else what
-    failed, then what runs (a third of the room, or a thousand failures would hide it), then what is
-    neither running nor SUCCESSFUL.
+    All items in their order where they fit (with ``more``, beside the count); otherwise what
+    failed, then what runs (at least a third of the room, or a thousand failures would hide it),
+    then what is neither running nor SUCCESSFUL.
     """
     if len(items) + more <= room:
         return list(items)
@@ -293,7 +293,7 @@ def _choose(
 
 
 def _share(wanted: Sequence[int], room: int) -> list[int]:
-    """The room dealt out a line at a time, so that a task with many subtasks starves no other."""
+    """Share the room one line at a time, so that a task with many subtasks leaves some of it."""
     given = [0] * len(wanted)
     while room > 0 and given != list(wanted):
         for place, most in enumerate(wanted):

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from dlftask.output.states import lost
+from dlftask.output.states import is_unavailable
 from dlftask.output.text import (
     display_name,
     escape_controls,
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
     from dlftask.output.formats import RenderOptions
 
 SILENCE_S = 55.0
-"""Silence before a heartbeat. CI systems kill a silent job after minutes; we promise one."""
+"""Silence before a heartbeat. CI systems kill a job after minutes of silence; one is the limit."""
 
 TICK_S = 4.0
-"""Seconds between two looks at the clock: with ``SILENCE_S`` still less than a minute."""
+"""Seconds between two checks of the clock: with ``SILENCE_S`` still less than a minute."""
 
 _NO_VALUE = "-"
 
 
 class LogView(View):
-    """Writes the lines of each change at once, and a heartbeat on standard error in a silence."""
+    """Writes the lines of each change at once, and a heartbeat to standard error after silence."""
 
     tick_s = TICK_S
 
@@ -51,8 +51,8 @@ class LogView(View):
         self._options = options
         self._heartbeat = heartbeat
         self._written_s = state.now()
-        self._known: dict[str, Any] = {}
-        """What was last seen of each task, in the form in which each kind of lines compares it."""
+        self._last_seen: dict[str, Any] = {}
+        """The last state of each task, in the form that the subclass compares."""
 
     def lines(self, snapshot: Snapshot) -> str:
         """The lines of a changed snapshot, with newlines."""
@@ -64,13 +64,13 @@ class LogView(View):
         if text:
             self._write(text)
             self._written_s = self._state.now()
-        # The errors of the last ones follow at once, after the result.
+        # The errors of the last tasks are printed right after the result.
         if self._heartbeat and not all(one.settled for one in self._state.snapshots.values()):
-            for snapshot in filter(lost, changed):
+            for snapshot in filter(is_unavailable, changed):
                 self._log(f"task {snapshot.task_id}: {snapshot.error}")
 
     def tick(self) -> None:
-        """Write that the wait goes on, where nothing was written for nearly a minute."""
+        """Write that the wait continues, where nothing was written for nearly a minute."""
         if self._heartbeat and self._state.now() - self._written_s >= SILENCE_S:
             self._log(f"still waiting after {self._state.elapsed}: {self._state.summary()}")
 
@@ -86,18 +86,18 @@ class LogView(View):
         return rfc3339(self._state.wall(), utc=self._options.utc)
 
     def _changes(self, snapshot: Snapshot) -> tuple[Task | None, list[Subtask]]:
-        """The task where it has changed itself since it was last compared, and which subtasks.
+        """The task if it has changed since the last comparison, and the subtasks that have.
 
-        A change is another status, name or message; the first sight is one too.
+        A change is another status, name or message; the first state counts as one too.
         """
         task = snapshot.task
         if task is None:
             return None, []
-        before, known = self._known.get(snapshot.task_id, (None, Counter()))
-        self._known[snapshot.task_id] = _facts(task), Counter(map(_facts, task.subtasks))
+        before, known = self._last_seen.get(snapshot.task_id, (None, Counter()))
+        self._last_seen[snapshot.task_id] = _facts(task), Counter(map(_facts, task.subtasks))
         changed = []
         for subtask in task.subtasks:
-            # An ID can be missing or repeated: what counts is how often a subtask is there.
+            # An ID can be missing or repeated: compare how often each subtask occurs.
             if known[_facts(subtask)]:
                 known[_facts(subtask)] -= 1
             else:
@@ -106,9 +106,9 @@ class LogView(View):
 
 
 class ChangeLog(LogView):
-    """``watch``: a line for each task and subtask that changed.
+    """``watch``: one line per task and subtask that changed.
 
-    A running task's line comes before its subtasks', that of one which ended comes last.
+    The line of a running task comes before those of its subtasks, that of an ended one after them.
     """
 
     def lines(self, snapshot: Snapshot) -> str:
@@ -131,15 +131,15 @@ class ChangeLog(LogView):
 
 
 class TaskLog(LogView):
-    """``get --wait``: a line for each task that changed, with what changed last.
+    """``get --wait``: one line per task that changed, with its latest change.
 
-    The first line says what is waited for. Each subtask that failed is named, with its message.
+    The first line names what is waited for. Each subtask that failed has a line with its message.
     """
 
     _begun = False
 
     def tick(self) -> None:
-        """Say what is waited for, then as every log."""
+        """Write what is waited for, then a heartbeat as in every log."""
         if not self._begun:
             self._begun = True
             first, *more = self._state.snapshots
@@ -154,7 +154,7 @@ class TaskLog(LogView):
             return ""
         strict = self._options.strict
         failed = [subtask for subtask in subtasks if is_failed(subtask.status, strict=strict)]
-        tail = self._state.known(snapshot).removeprefix(status_word(task.status))
+        tail = self._state.state_text(snapshot).removeprefix(status_word(task.status))
         if changed and task.message:
             tail += message_text(task)
         elif subtasks:
@@ -183,22 +183,22 @@ class TaskLog(LogView):
 class JsonLog(LogView):
     """``watch -o jsonl``: a task's object each time that it changes.
 
-    Of several tasks, one that is unavailable ends with json's error object.
+    With several tasks, one that is unavailable ends with the error object of ``json``.
     """
 
     def lines(self, snapshot: Snapshot) -> str:
-        """The line of a changed snapshot, with its newline; empty where it printed the same."""
+        """The line of a changed snapshot, with its newline; empty where the object is the same."""
         from dlftask.output.data import document, json_line
 
         if snapshot.result is None and not (self._state.several and snapshot.error):
             return ""
         value = document(snapshot)
-        if self._known.get(snapshot.task_id) == value:
+        if self._last_seen.get(snapshot.task_id) == value:
             return ""
-        self._known[snapshot.task_id] = value
+        self._last_seen[snapshot.task_id] = value
         return json_line(snapshot, self._options)
 
 
 def _facts(node: Task | Subtask) -> tuple[str | None, ...]:
-    """What counts as a change of a node: a later ``lastUpdate`` alone does not."""
+    """The fields whose change counts; a later ``lastUpdate`` alone does not."""
     return node.id, node.status, node.name, node.message

@@ -1,7 +1,7 @@
 """Tasks as GitHub's Markdown, for a job summary or a comment.
 
-Text of the service stands in code spans, in which GitHub interprets nothing. A summary larger than
-1 MiB is dropped whole there: this one is cut before, and says so in its last line.
+Text from the service is put into code spans, in which GitHub interprets nothing. GitHub drops a
+summary larger than 1 MiB: the document is cut before that, and its last line counts what is cut.
 """
 
 import re
@@ -17,14 +17,14 @@ from dlftask.waiting.snapshot import Snapshot
 if TYPE_CHECKING:
     from dlftask.output.formats import RenderOptions
 
-_MOST_BYTES = 1_000_000
+_MAX_BYTES = 1_000_000
 _LAST_LINE_BYTES = 200
 """Kept free for the line that counts what was cut."""
 _LONGEST_TEXT = 1000
 """Characters of a name or a message in a document that has to be cut."""
 _CUT_MARK = " … (cut)"
-_MOST_BACKTICKS = 80
-"""Backticks of a code span's fence: GitHub's parser takes no more of them for one."""
+_MAX_BACKTICKS = 80
+"""Backticks of a code span's fence: GitHub's parser does not accept a longer one."""
 
 _TABLE = "| Status | Name | Duration | Message |\n|---|---|---|---|\n"
 _DETAILS_END = "\n</details>\n\n"
@@ -43,14 +43,14 @@ def render_markdown(snapshots: Sequence[Snapshot], options: "RenderOptions") -> 
     """The document, at most 1,000,000 bytes in UTF-8."""
     utc = options.utc
     text = "".join(_text(_section(snapshot, None, utc=utc)) for snapshot in snapshots)
-    if _size(text) > _MOST_BYTES:
+    if _size(text) > _MAX_BYTES:
         text = _cut([_section(snapshot, _LONGEST_TEXT, utc=utc) for snapshot in snapshots])
     yield text
 
 
 def _cut(sections: Sequence[_Section]) -> str:
     """What there is room for: first every task, then what is not SUCCESSFUL, then the rest."""
-    left = _MOST_BYTES - _LAST_LINE_BYTES
+    left = _MAX_BYTES - _LAST_LINE_BYTES
     kept: list[_Section] = []
     for section in sections:
         short = _Section(section.head, section.first[:1], section.rest[:1])
@@ -93,8 +93,8 @@ def _text(section: _Section) -> str:
 def _section(snapshot: Snapshot, longest: int | None, *, utc: bool) -> _Section:
     task = snapshot.result
     if task is None:
-        said = _code(str(missing(snapshot)), longest)
-        return _Section(f"## ✗ {_code(snapshot.task_id, longest)}\n\nError: {said}\n\n")
+        error = _code(str(missing(snapshot)), longest)
+        return _Section(f"## ✗ {_code(snapshot.task_id, longest)}\n\nError: {error}\n\n")
     name = name_or_id(task.name, task.id)
     facts = [f"ID {_code(snapshot.task_id, longest)}"]
     if task.id != snapshot.task_id:
@@ -119,7 +119,7 @@ def _row(node: Task | Subtask, longest: int | None) -> str:
         duration_text(node.duration_ms),
         _code(node.message or "", longest),
     ]
-    # A table's cells end at each pipe but an escaped one, in a code span too.
+    # Only an escaped pipe does not end a table's cell, even in a code span.
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |\n"
 
 
@@ -129,16 +129,16 @@ def _status(status: str | None, longest: int | None) -> str:
 
 
 def _code(text: str, longest: int | None) -> str:
-    """The text as a code span, which ends at a fence of as many backticks alone."""
+    """The text as a code span, which only a fence of as many backticks ends."""
     text = escape_controls(text)
     if longest is not None and len(text) > longest:
         text = text[:longest] + _CUT_MARK
     if not text:
         return ""
     most = max(map(len, re.findall("`+", text)), default=0)
-    if most >= _MOST_BACKTICKS:
+    if most >= _MAX_BACKTICKS:
         text, most = text.replace("`", r"\x60"), 0
     fence = "`" * (most + 1)
-    # One space at each end is taken away, where both have one and something else is between.
+    # Markdown removes one space at each end where both ends have one, unless all is spaces.
     padded = text[0] == "`" or text[-1] == "`" or (text[0] == text[-1] == " " and text.strip(" "))
     return f"{fence} {text} {fence}" if padded else f"{fence}{text}{fence}"

@@ -4,15 +4,15 @@ from dlftask.output.screen import InPlaceView
 
 
 class ProgressLine(InPlaceView):
-    """What is waited for and how far it is. What cannot be written is dropped."""
+    """What is waited for, and its progress. A failed write is ignored."""
 
     on_stderr = True
 
     def lines(self, width: int, height: int, *, final: bool = False) -> list[str]:  # noqa: ARG002
-        """The line, cut to the width; none is ever the final one."""
+        """The line, cut to the width; there is never a final one."""
         text = f"dlftask: {self.spinner()} {self._state.summary()}  {self._state.elapsed}"
         return [self.shorten(text, width)]
 
     def close(self, *, keep: bool = False) -> None:  # noqa: ARG002
-        """Erase the line: what follows says more."""
+        """Erase the line: what follows shows more."""
         super().close()

@@ -12,7 +12,7 @@ class Query:
     """What ``--query`` selects: a JMESPath expression, read before any request."""
 
     def __init__(self, expression: str) -> None:
-        """Raise ``ConfigurationError`` where the expression is none, or has unknown functions."""
+        """Raise ``ConfigurationError`` for an invalid expression, or for unknown functions."""
         import jmespath
         from jmespath.exceptions import JMESPathError
         from jmespath.functions import Functions
@@ -35,7 +35,7 @@ class Query:
         try:
             json.dumps(found, allow_nan=False)
         except TypeError:
-            raise ConfigurationError("--query: selects an expression, which is no value") from None
+            raise ConfigurationError("--query: selects an expression, not a value") from None
         except (ValueError, RecursionError):
             raise ConfigurationError("--query: selects what JSON cannot hold") from None
         return found

@@ -16,9 +16,9 @@ from dlftask.platforms import WRITE_FLAGS
 from dlftask.waiting.snapshot import Snapshot
 
 _READER_WAIT_S = 1.0
-"""For a FIFO's reader to come."""
+"""How long to wait until somebody reads a FIFO."""
 _STALL_S = 10.0
-"""For a reader to read on."""
+"""How long to wait until a reader continues."""
 
 
 def check_report_paths(targets: Iterable[tuple[str, Path]]) -> None:
@@ -37,12 +37,12 @@ def check_report_paths(targets: Iterable[tuple[str, Path]]) -> None:
 
 
 def _check_path(path: Path) -> Path | tuple[int, int]:
-    """What tells the file from another: hard links are one file.
+    """A key for the file: hard links to one file have the same key.
 
     Raises ``OSError`` and ``ValueError``.
     """
     try:
-        found = path.stat()  # not of the resolved path: that of /dev/stdout is no path at all
+        found = path.stat()  # not of the resolved path: that of /dev/stdout is not a path
     except FileNotFoundError:
         real = Path(os.path.realpath(path))
         folder = real.parent if path.is_symlink() else path.parent
@@ -67,8 +67,8 @@ def write_reports(
 ) -> list[OutputFailed]:
     """Write each report; returns an error for each that could not be written.
 
-    A task once seen has its last state, however the wait ended; one that was neither seen nor ended
-    by an error of its own has ``unseen``.
+    A task that was seen has its last state, however the wait ended; one that was never seen has its
+    own error, or ``unseen``.
     """
     snapshots = [replace(one, error=None if one.task else one.error or unseen) for one in snapshots]
     options = options._replace(unicode=True, color=False, width=None)
@@ -76,7 +76,7 @@ def write_reports(
     for form, path in targets:
         try:
             _write(path, (piece.encode() for piece in render(form, snapshots, options)))
-        # ConfigurationError: a query that does not fit what came.
+        # ConfigurationError: a query that does not fit the response.
         except (OSError, ValueError, ConfigurationError) as error:
             reason = getattr(error, "strerror", None) or error
             failed.append(OutputFailed(f"the report {path} could not be written: {reason}"))
@@ -89,7 +89,7 @@ def _write(path: Path, pieces: Iterable[bytes]) -> None:
         for piece in pieces:
             left = piece
             while left:
-                left = left[_insist(partial(os.write, file, left), errno.EAGAIN, _STALL_S) :]
+                left = left[_retry(partial(os.write, file, left), errno.EAGAIN, _STALL_S) :]
         if stat.S_ISREG(os.fstat(file).st_mode):
             os.ftruncate(file, os.lseek(file, 0, os.SEEK_CUR))
     finally:
@@ -97,17 +97,17 @@ def _write(path: Path, pieces: Iterable[bytes]) -> None:
 
 
 def _open(path: Path) -> int:
-    for stream in (1, 2):  # /dev/stdout that is a file: opened anew it would lose the result
+    for stream in (1, 2):  # /dev/stdout that is a file: to open it again would lose the result
         with suppress(OSError):
             if os.path.samestat(os.fstat(stream), path.stat()):
                 return os.dup(stream)
     # Without O_TRUNC: an old report is shortened only once the new one is written.
-    # ENXIO: a FIFO that nobody has opened to read.
-    return _insist(partial(os.open, path, WRITE_FLAGS, 0o666), errno.ENXIO, _READER_WAIT_S)
+    # ENXIO: nobody has opened the FIFO for reading.
+    return _retry(partial(os.open, path, WRITE_FLAGS, 0o666), errno.ENXIO, _READER_WAIT_S)
 
 
-def _insist(action: Callable[[], int], code: int, limit_s: float) -> int:
-    """Do it again for so long while it fails with this error code."""
+def _retry(action: Callable[[], int], code: int, limit_s: float) -> int:
+    """Repeat an action, for ``limit_s`` at most, while it fails with this error code."""
     until_s = time.monotonic() + limit_s
     while True:
         try:

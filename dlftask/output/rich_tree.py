@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from dlftask.output.formats import RenderOptions
 
 _NARROWEST = 20
-"""Columns below which a tree has no room; the terminal wraps by itself there."""
+"""Columns that a tree needs; on a narrower terminal, the terminal wraps by itself."""
 
 _UNLIMITED = 1_000_000_000
 """Columns of a pipe, where nothing is wrapped or cut."""
 
 
 def render_rich_trees(snapshots: Sequence[Snapshot], options: "RenderOptions") -> str:
-    """The tasks' trees, wrapped on a terminal alone; one that is unavailable has none."""
-    # It knows styles and how to wrap, but writes nothing, and reads no variable of the environment
-    # (COLUMNS, TERM) otherwise than the rest of the program reads it.
+    """The tasks' trees, wrapped only on a terminal; an unavailable task has none."""
+    # It is used for styles and wrapping. It writes nothing, and does not read the environment
+    # (COLUMNS, TERM), which the rest of the program reads in its own way.
     console = Console(file=io.StringIO(), legacy_windows=False, _environ={})
     width = _UNLIMITED if options.width is None else max(options.width, _NARROWEST)
     return "".join(
@@ -36,7 +36,7 @@ def render_rich_trees(snapshots: Sequence[Snapshot], options: "RenderOptions") -
 
 
 def _text(row: Row, width: int, console: Console, *, color: bool) -> str:
-    """A row as lines, whose further ones stand below its name, not below its symbol."""
+    """A row as lines; continuation lines are aligned with its name, not with its symbol."""
 
     def ansi(text: Text) -> str:
         if not color:

@@ -21,12 +21,12 @@ from dlftask.streams import Streams
 # or the frame would be taller than the cursor goes back up.
 _NO_WRAP, _WRAP = "\x1b[?7l", "\x1b[?7h"
 _ERASE_LINE, _ERASE_BELOW = "\x1b[K", "\x1b[J"
-# A character goes before it: tmux takes an erasure of everything from the very first cell for the
-# user's own "clear", and moves what was there into the scroll-back.
+# A character is written first: tmux takes erasing everything from the very first cell as the user's
+# own "clear", and moves the old content into the scroll-back.
 _ERASE_ALL = f"\r {_ERASE_BELOW}\r{_ERASE_LINE}"
 
 _SHORTEST_GAP_S = 0.1
-"""Between two frames: nobody reads faster."""
+"""The pause between two frames, at least: nobody reads faster."""
 
 
 class InPlaceView(View):
@@ -63,7 +63,7 @@ class InPlaceView(View):
             self._tab.update()
 
     def forget(self) -> None:
-        """Draw the next frame where the cursor is then: something else has written."""
+        """Draw the next frame at the cursor: something else has written to the terminal."""
         self._drawn = None
 
     def note(self, text: str) -> None:
@@ -75,7 +75,7 @@ class InPlaceView(View):
             self._draw(above=f"{encodable(line, self._encoding)}{_ERASE_LINE}\r\n")
 
     def close(self, *, keep: bool = False) -> None:
-        """Erase the drawing, or ``keep`` a last frame; a terminal that is gone needs neither."""
+        """Erase the drawing, or ``keep`` a last frame; errors of the terminal are ignored."""
         if self._closed:
             return
         seen = any(snapshot.task for snapshot in self._state.snapshots.values())
@@ -115,7 +115,7 @@ class InPlaceView(View):
         return ellipsis(self._encoding)
 
     def spinner(self) -> str:
-        """A sign of life, one cell wide, that turns five times a second."""
+        """A spinner, one cell wide, that turns five times a second."""
         frames = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏" if len(self.ellipsis) == 1 else "|/-\\"
         return frames[int(self._state.now() * 5) % len(frames)]
 
@@ -146,7 +146,7 @@ class InPlaceView(View):
 
 
 def wrap(text: str, cells: int) -> list[str]:
-    """The text in lines of at most so many cells, broken between words where possible."""
+    """The text in lines of at most ``cells`` cells, broken between words where possible."""
     lines = [""]
     for word in text.split():
         longer = f"{lines[-1]} {word}" if lines[-1] else word

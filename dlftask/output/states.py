@@ -8,37 +8,37 @@ from dlftask.output.text import status_word
 from dlftask.task import Status, status_info
 from dlftask.waiting.snapshot import Snapshot
 
-_MOST_STATUSES = 6
+_MAX_STATUSES = 6
 _LONGEST_STATUS = 24
 
-NOT_ANSWERED = "no response yet"
+NO_RESPONSE = "no response yet"
 
 
 def shown_status(snapshot: Snapshot) -> str | None:
     """The status to count a task under: a task that is unavailable counts as FAILED."""
-    if lost(snapshot):
+    if is_unavailable(snapshot):
         return Status.FAILED
-    return snapshot.task.status if snapshot.task else NOT_ANSWERED
+    return snapshot.task.status if snapshot.task else NO_RESPONSE
 
 
-def lost(snapshot: Snapshot) -> bool:
-    """Whether an error ended the wait for a task: not the time limit, which leaves its state."""
+def is_unavailable(snapshot: Snapshot) -> bool:
+    """Whether an error ended the wait for a task; after a timeout its last state is valid."""
     return snapshot.error is not None and not isinstance(snapshot.error, WaitTimeout)
 
 
 def missing(snapshot: Snapshot) -> DlftaskError:
-    """Why there is no task to show."""
-    return snapshot.error or ServiceUnavailable("no answer")
+    """The error that explains why there is no task to show."""
+    return snapshot.error or ServiceUnavailable("no response")
 
 
 def counts_text(counts: Mapping[str | None, int]) -> str:
     """``2 FAILED, 7 RUNNING, 991 SUCCESSFUL``: what needs a look first.
 
-    Where the service invents many statuses, a few are named and the rest counted.
+    If there are many unknown statuses, a few are named and the rest counted.
     """
     ordered = sorted(counts.items(), key=lambda item: (status_info(item[0]).rank, -item[1]))
-    words = [f"{n} {status_word(s)[:_LONGEST_STATUS]}" for s, n in ordered[:_MOST_STATUSES]]
-    others = sum(n for _, n in ordered[_MOST_STATUSES:])
+    words = [f"{n} {status_word(s)[:_LONGEST_STATUS]}" for s, n in ordered[:_MAX_STATUSES]]
+    others = sum(n for _, n in ordered[_MAX_STATUSES:])
     return ", ".join([*words, f"{others} others"] if others else words)
 
 

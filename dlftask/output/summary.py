@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from dlftask.output.states import counts_text, lost, shown_status
+from dlftask.output.states import counts_text, is_unavailable, shown_status
 from dlftask.output.text import display_name, duration_text, message_text, status_word
 from dlftask.task import STATUSES, Status, Task, is_failed
 from dlftask.waiting.snapshot import Snapshot
@@ -12,12 +12,12 @@ from dlftask.waiting.snapshot import Snapshot
 def summary(snapshots: Sequence[Snapshot], *, strict: bool) -> tuple[str, str | None]:
     """The line, and the status whose colour it has.
 
-    Of one task its status, its duration and the subtasks that failed (with ``strict`` WARNING
-    too), of several a count by status. Control characters show as escapes.
+    For one task: its status, its duration and the subtasks that failed (with ``strict`` also those
+    with WARNING). For several: a count by status. Control characters are escaped.
     """
     if len(snapshots) == 1 and (task := snapshots[0].task):
         return _of_one(task, strict=strict), task.status
-    counts = Counter("unavailable" if lost(one) else shown_status(one) for one in snapshots)
+    counts = Counter("unavailable" if is_unavailable(s) else shown_status(s) for s in snapshots)
     failed = [status for status in STATUSES if is_failed(status, strict=strict)]
     worst = next((s for s in (*failed, Status.RUNNING) if counts.get(s)), None)
     if worst is None and len(counts) == 1:

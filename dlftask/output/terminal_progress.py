@@ -13,9 +13,9 @@ from dlftask.output.view import WaitState
 
 _NORMAL, _ERROR, _UNKNOWN = 1, 2, 3
 REMOVED = "\x1b]9;4;0;0\x1b\\"
-"""Removes it."""
+"""Removes the progress."""
 _REPEAT_S = 5.0
-"""Ghostty removes what is not repeated after fifteen seconds."""
+"""Ghostty removes progress that is not repeated within fifteen seconds."""
 
 
 def shows_progress(environ: Mapping[str, str]) -> bool:

@@ -1,11 +1,11 @@
-"""Words and symbols that every view of a task shares; untrusted text made safe to show.
+"""Words and symbols that all views of a task share; untrusted text made safe to show.
 
 CI systems obey commands in a log: ``##[…]`` (GitHub, Azure), ``##vso[…]`` (Azure) and
-``##teamcity[…]`` anywhere in a line, ``::…`` (GitHub) at its start. They are broken by an escape.
+``##teamcity[…]`` anywhere in a line, ``::…`` (GitHub) at its start. An escape breaks them.
 
 Control characters are replaced too: the characters of the contract's "Text from the service" (C0,
-DEL, C1, bidirectional controls), lone surrogates, and what else deceives because it shows as
-nothing at all or breaks a line: soft hyphen, zero-width space, word joiner and invisible operators,
+DEL, C1, bidirectional controls), lone surrogates, and others that deceive because they are
+invisible or break a line: soft hyphen, zero-width space, word joiner and invisible operators,
 byte order mark, line and paragraph separator, annotation marks, tags. The two joiners U+200C and
 U+200D stay: Persian, Indic scripts and emoji are written with them.
 """
@@ -18,23 +18,23 @@ from dlftask.task import Subtask, Task, status_info
 
 C0 = r"\x00-\x1f"
 CONTROLS = C0 + r"\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff"
-"""For a regex's brackets: what the contract lets through nowhere, and lone surrogates."""
+"""For a regex's brackets: what the contract never allows in output, and lone surrogates."""
 
 LINE_BREAKS = r"\u2028\u2029"
-"""For a regex's brackets: what else some readers of lines take for the end of one."""
+"""For a regex's brackets: other characters that some programs take as the end of a line."""
 
 _INVISIBLE = r"\xad\u180e\u200b\u2060-\u2065\u206a-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f"
 # Not yet compiled: most runs do not need it.
 _DECEPTIVE = f"[{CONTROLS}{LINE_BREAKS}{_INVISIBLE}]"
 
 CI_COMMAND = r"(?i)##(?=\[|vso\[|teamcity\[)"
-"""A regex for the start of a CI system's command that is obeyed wherever in a line it stands."""
+"""A regex for the start of a CI system's command that is obeyed anywhere in a line."""
 
 _COLORS = {"bold": 1, "dim": 2, "red": 31, "green": 32, "yellow": 33, "blue": 34, "magenta": 35}
 """The eight colours of the terminal's own theme: its user chose them to be readable."""
 
 _LONGEST_LINE = 1000
-"""Characters of a line on standard error: what a service says can be longer than anybody reads."""
+"""Characters of a line on standard error: a service's message can be too long to read."""
 
 
 def escaped(match: re.Match[str]) -> str:
@@ -46,8 +46,8 @@ def escaped(match: re.Match[str]) -> str:
 
 
 def escape_characters(text: str) -> str:
-    """Replace each character that could be obeyed, or deceives, by its escape."""
-    # Whatever is replaced counts as unprintable for Python: the common case costs next to nothing.
+    """Replace each control or deceptive character by its escape."""
+    # Python counts each of them as unprintable: the common case costs next to nothing.
     return text if text.isprintable() else re.sub(_DECEPTIVE, escaped, text)
 
 
@@ -62,7 +62,7 @@ def escape_controls(text: str) -> str:
 def escape_line_start(line: str) -> str:
     """Escape the CI command that a line begins with, after white space and colours too.
 
-    For a line that begins where text was wrapped: what stands there was not at a line's start.
+    For a line that begins where text was wrapped: its start was in the middle of a line before.
     """
     if "::" not in line:
         return line
@@ -75,7 +75,7 @@ def encodable(text: str, encoding: str) -> str:
 
 
 def one_line(text: str, encoding: str) -> str:
-    """The text made safe, as it can be written, and cut at 1,000 characters of that."""
+    """The text made safe, as it can be written, and cut at 1,000 characters."""
     line = encodable(escape_controls(text), encoding)
     if len(line) <= _LONGEST_LINE:
         return line
@@ -89,7 +89,7 @@ def ellipsis(encoding: str) -> str:
 
 
 def symbol(status: str | None, *, unicode: bool) -> str:
-    """The status as one narrow character; ``?`` for one that is not known."""
+    """The status as one narrow character; ``?`` for an unknown one."""
     info = status_info(status)
     return info.symbol if unicode else info.ascii_symbol
 
@@ -100,7 +100,7 @@ def style(status: str | None) -> str:
 
 
 def paint(text: str, style: str) -> str:
-    """The text in a style, which may be empty; what the text holds must be escaped already."""
+    """The text in a style, which may be empty; the text must be escaped already."""
     return f"\x1b[{_COLORS[style]}m{text}\x1b[0m" if style and text else text
 
 
@@ -110,17 +110,17 @@ def status_word(status: str | None) -> str:
 
 
 def display_name(name: str | None, identity: str | None) -> str:
-    """The name, safe to show; without one the ID, without that a placeholder."""
+    """The name, safe to show; without a name the ID, without an ID a placeholder."""
     return escape_controls(name_or_id(name, identity))
 
 
 def name_or_id(name: str | None, identity: str | None) -> str:
-    """The same as it came."""
+    """The same, not escaped."""
     return (name if name and not name.isspace() else identity) or "(no name)"
 
 
 def message_text(node: Task | Subtask) -> str:
-    """The message of a node, behind a colon; empty where there is none."""
+    """The message of a node, after a colon; empty where there is none."""
     return f": {escape_controls(node.message)}" if node.message else ""
 
 

@@ -1,6 +1,6 @@
 """A task as a tree: plain text for pipes and files, without colours, wrapping or cutting.
 
-``rich_tree`` draws the same rows on a terminal. Here rich is not needed, which would cost a script
+``rich_tree`` draws the same rows on a terminal. Here rich is not imported: that would take a script
 more time than its request.
 """
 
@@ -33,7 +33,7 @@ Pieces = list[tuple[str, str]]
 class Row(NamedTuple):
     """A node of a tree, which can take several lines.
 
-    ``guide`` stands before the first of them, ``below`` before the others.
+    ``guide`` is printed before the first of them, ``below`` before the others.
     """
 
     guide: str
@@ -43,18 +43,18 @@ class Row(NamedTuple):
 
 def tree_rows(snapshot: "Snapshot", options: "RenderOptions") -> Iterator[Row]:
     """The rows of a task's tree; none where it is unavailable."""
-    task, asked = snapshot.result, snapshot.task_id
+    task, task_id = snapshot.result, snapshot.task_id
     if task is None:
         return
     shown, rest = shown_subtasks(task, compact=options.compact)
     if options.compact and task.status == Status.SUCCESSFUL and not shown:
         count = f"{rest} subtask{'' if rest == 1 else 's'}"
-        facts = [duration_text(task.duration_ms), count, escape_controls(asked)]
+        facts = [duration_text(task.duration_ms), count, escape_controls(task_id)]
         yield Row("", GAP, _label(task, facts, options))
         return
     identity = f"ID {escape_controls(task.id)}"
-    if asked != task.id:
-        identity += f" (asked for {asked})"
+    if task_id != task.id:
+        identity += f" (asked for {task_id})"
     times = GAP.join(task_times(task, utc=options.utc))
     lines = [(f"\n{line}", "") for line in (identity, times) if line]
     yield Row("", GAP, [*_node(task, options), *lines])
@@ -68,7 +68,7 @@ def tree_rows(snapshot: "Snapshot", options: "RenderOptions") -> Iterator[Row]:
 
 
 def branch_guides(count: int, *, unicode: bool) -> list[tuple[str, str]]:
-    """What stands before the first line of each of so many branches, and before its others."""
+    """For each of ``count`` branches, the prefix of its first line and that of its other lines."""
     branch, bar, last = ("├── ", "│   ", "└── ") if unicode else ("+-- ", "|   ", "`-- ")
     return [(branch, bar)] * (count - 1) + [(last, "    ")]
 
@@ -84,7 +84,7 @@ def shown_subtasks(task: Task, *, compact: bool) -> tuple[Sequence[Subtask], int
 def time_text(node: Task | Subtask, now_ms: int | None) -> str:
     """How long a node took, where that is known.
 
-    With ``now_ms``, for a terminal, what runs shows the time since its start.
+    With ``now_ms``, for a terminal, a running node shows the time since its start.
     """
     if now_ms is None or node.status != Status.RUNNING:
         return duration_text(node.duration_ms)
@@ -99,7 +99,7 @@ def _node(node: Task | Subtask, options: "RenderOptions") -> Pieces:
 
 
 def _label(node: Task | Subtask, facts: Iterable[str], options: "RenderOptions") -> Pieces:
-    """A node's symbol, name and status, and behind it the facts that are not empty."""
+    """A node's symbol, name and status, then the facts that are not empty."""
     look = style(node.status)
     return [
         (symbol(node.status, unicode=options.unicode), look),
@@ -123,7 +123,7 @@ def render_trees(snapshots: "Sequence[Snapshot]", options: "RenderOptions") -> I
 
 
 def _plain(rows: Iterable[Row]) -> Iterator[str]:
-    # In pieces: a name or a message may have 64 MiB, of which each copy counts.
+    # In pieces: a name or a message may have 64 MiB, and each copy takes memory.
     for row in rows:
         yield row.guide
         for text, _ in row.label:

@@ -11,13 +11,13 @@ from dlftask.waiting.snapshot import Snapshot
 if TYPE_CHECKING:
     from dlftask.output.formats import RenderOptions
 
-# Not yet compiled: most runs do not need it. The first ``#`` of a CI system's command is one.
+# Not yet compiled: most runs do not need it. The start of a CI system's command is special too.
 _SPECIAL = rf"{CI_COMMAND}|[{CONTROLS}{LINE_BREAKS}\\]"
 _SHORT_ESCAPES = {"\t": r"\t", "\n": r"\n", "\r": r"\r", "\\": r"\\", "##": r"\x23#"}
 
 
 def render_tsv(snapshots: Iterable[Snapshot], _: "RenderOptions") -> Iterator[str]:
-    """A line for each task that is available, and below it one for each of its subtasks.
+    """One line per task that is available, and below it one per subtask.
 
     The second column is the ID that was asked for; the third is the ID in the response.
     """
@@ -33,9 +33,9 @@ def _tsv_lines(snapshot: Snapshot) -> Iterator[str]:
         yield _tsv_line("subtask", snapshot.task_id, subtask)
 
 
-def _tsv_line(kind: str, asked: str, node: Task | Subtask) -> str:
+def _tsv_line(kind: str, task_id: str, node: Task | Subtask) -> str:
     return (
-        f"{kind}\t{asked}\t{_field(node.id)}\t{_field(node.status)}"
+        f"{kind}\t{task_id}\t{_field(node.id)}\t{_field(node.status)}"
         f"\t{_number(node.start_ms)}\t{_number(node.end_ms)}\t{_number(node.last_update_ms)}"
         f"\t{_number(node.duration_ms)}\t{_field(node.name)}\t{_field(node.message)}\n"
     )
@@ -52,5 +52,5 @@ def _field(text: str | None) -> str:
 
 
 def short_escape(match: re.Match[str]) -> str:
-    r"""Escape one character, as ``\n`` rather than ``\x0a`` where it has such a name."""
+    r"""Escape one character, as ``\n`` rather than ``\x0a`` where it has a short form."""
     return _SHORT_ESCAPES.get(match[0]) or escaped(match)

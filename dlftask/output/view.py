@@ -4,7 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
-from dlftask.output.states import NOT_ANSWERED, counts_text, elapsed_text, shown_status
+from dlftask.output.states import NO_RESPONSE, counts_text, elapsed_text, shown_status
 from dlftask.output.text import escape_controls, one_line, status_word
 from dlftask.streams import Streams
 from dlftask.task import is_failed, status_info
@@ -15,7 +15,7 @@ Counts = Counter[str | None]
 
 
 class WaitState:
-    """The tasks of a wait as last seen, in the order asked for.
+    """The tasks of a wait as last seen, in the order in which they were given.
 
     ``now`` is the scheduler's clock, ``wall`` counts since the epoch, both in seconds;
     ``began_s`` is a moment of ``now``. With ``strict`` WARNING counts as failed.
@@ -90,22 +90,22 @@ class WaitState:
         return done, failed
 
     def share(self) -> tuple[int, int, int]:
-        """How many have ended, how many failed, of how many: subtasks, or tasks without any."""
+        """The numbers of ended, failed and all subtasks; of tasks if there are no subtasks."""
         counts = self.subtasks
         if self.several and not counts:
             counts = self.tasks
         return *self.done_and_failed(counts), counts.total()
 
     def done_text(self, counts: Counts, noun: str) -> str:
-        """``12/37 subtasks, 1 failed``: how many have ended, well or not, of how many."""
+        """``12/37 subtasks, 1 failed``: how many of all have ended, well or not."""
         done, failed = self.done_and_failed(counts)
         text = f"{done}/{counts.total()} {noun}"
         return f"{text}, {failed} failed" if failed else text
 
-    def known(self, snapshot: Snapshot, gap: str = " ") -> str:
+    def state_text(self, snapshot: Snapshot, gap: str = " ") -> str:
         """``RUNNING 3/10 subtasks, 1 failed``; ``no response yet`` where nothing is known."""
         if snapshot.task is None:
-            return NOT_ANSWERED
+            return NO_RESPONSE
         counts = self.counts[snapshot.task_id]
         status = status_word(snapshot.task.status)
         return f"{status}{gap}{self.done_text(counts, 'subtasks')}" if counts else status
@@ -119,18 +119,18 @@ class WaitState:
                 text += f"; {self.done_text(subtasks, 'subtasks')}"
         else:
             (snapshot,) = self.snapshots.values()
-            text = f"task {snapshot.task_id} {self.known(snapshot)}"
+            text = f"task {snapshot.task_id} {self.state_text(snapshot)}"
         return f"{text}; {self.outage}" if self.outage else text
 
 
 class View:
     """A wait as its user sees it: drawn in place on a terminal, lines elsewhere.
 
-    This one shows nothing but notes, and without ``notes`` not even these.
+    This base class shows only notes, and nothing without ``notes``.
     """
 
     tick_s = 60.0
-    """How often ``tick`` wants to be called, in seconds, while nothing changes."""
+    """How often ``tick`` should be called, in seconds, while nothing changes."""
 
     def __init__(self, state: WaitState, streams: Streams, *, notes: bool = True) -> None:
         self._state = state
@@ -138,10 +138,10 @@ class View:
         self._notes = notes
 
     def show(self, changed: Sequence[Snapshot]) -> None:
-        """Show the tasks that changed; the first sight of one is a change."""
+        """Show the tasks that changed; the first state of a task is a change."""
 
     def tick(self) -> None:
-        """Time has passed: draw a frame, or end a silence."""
+        """Draw a frame, or write a heartbeat: time has passed."""
 
     def note(self, text: str) -> None:
         """Write one line about the wait itself on standard error."""
@@ -149,4 +149,4 @@ class View:
             self._streams.log(one_line(f"dlftask: {text}", self._streams.err_encoding))
 
     def close(self, *, keep: bool = False) -> None:
-        """Draw no more; ``keep`` leaves the last frame on the terminal. May be called twice."""
+        """Stop drawing; ``keep`` leaves the last frame on the terminal. May be called twice."""

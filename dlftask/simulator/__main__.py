@@ -25,7 +25,7 @@ The service of dlftask on loopback: test a pipeline without an account.
 examples:
   Run a script against it:
     python -m dlftask.simulator -- ./deploy.sh
-  Try a wait against a service that answers every fifth request with 503:
+  Try a wait against a service that responds to every fifth request with 503:
     python -m dlftask.simulator --fault status=503,rate=0.2 -- \\
         dlftask get --wait 008aae2e675d3bcb01675d3c66f20000
   Serve until interrupted, for other programs to source:
@@ -45,7 +45,7 @@ tasks:
   "subtasks-N" N of them. POST /v1/PROJECT/connections/import does so too.
 
 also there:
-  GET /v3/projects?name=REGION, as IAM answers it; and the metadata service, for
+  GET /v3/projects?name=REGION, as in IAM; and the metadata service, for
   DLFTASK_METADATA_ENDPOINT="$DLFTASK_ENDPOINT" dlftask get --auth agency ...
 
 faults:
@@ -53,13 +53,13 @@ faults:
   same words as keys (status = 503, drop = true, delay = "2s"). The first fault
   that matches a request applies.
   what:
-    status=300..599     answer so; with retry-after=SECONDS, date+DURATION or an
+    status=300..599     send it; with retry-after=SECONDS, date+DURATION or an
                         HTTP date
-    drop, reset         close the connection without an answer, or reset it
-    interim, close      send 103 before the answer; close the connection after
+    drop, reset         close the connection without a response, or reset it
+    interim, close      send 103 before the response; close the connection after
     delay=DURATION      wait before anything else
     trickle=N           N bytes a second; with headers, the head too
-    truncate=N          cut the body after N bytes, Content-Length says more
+    truncate=N          cut the body after N bytes, but not Content-Length
     invalid=KIND        {", ".join(list(INVALID)[:5])},
                         {", ".join(list(INVALID)[5:])}
   when:
@@ -79,7 +79,7 @@ exit status:
   a port that is not free.
 """
 
-# What would lead a command to another account than the simulator's.
+# Variables that would make a command use another account than the simulator's.
 _ELSEWHERE = (
     "DLFTASK_AUTH",
     "DLFTASK_TOKEN_FILE",
@@ -96,12 +96,12 @@ _ELSEWHERE = (
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        """One line, as the command line of dlftask has it."""
+        """Print one line, as dlftask itself does."""
         self.exit(2, f"dlftask.simulator: error: {' '.join(message.split())}\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the program; returns its exit status."""
+    """Run the program and return its exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     command: list[str] | None = None
     if "--" in arguments:
@@ -163,7 +163,7 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--scenario", type=Path, metavar="FILE", help="TOML file of faults; before those of --fault"
     )
-    add("--rate-limit", type=_limit, metavar="N", help="answer 429 beyond N requests in a second")
+    add("--rate-limit", type=_limit, metavar="N", help="send 429 beyond N requests in a second")
     add("--seed", type=int, help="repeat the same choice of faults with a rate")
     return parser
 
@@ -194,7 +194,7 @@ def _run(command: Sequence[str], simulator: Simulator) -> int:
     def forward(number: int, _frame: FrameType | None) -> None:
         if child is None:
             early.append(number)
-        # Ctrl-C on a terminal goes to the command by itself.
+        # Ctrl-C on a terminal reaches the command by itself.
         elif number != signal.SIGINT or not platforms.owns_terminal():
             child.send_signal(number)
 

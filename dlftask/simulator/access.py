@@ -23,7 +23,7 @@ class Refusal(Exception):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Key:
-    """A key pair that the service knows; a temporary one has a token and an end."""
+    """A key pair that the service knows; a temporary one has a token and expires."""
 
     access_key: str
     secret_key: str
@@ -64,11 +64,11 @@ class Access:
         return token
 
     def knows_metadata_token(self, token: str) -> bool:
-        """Whether the metadata service gave out this token and it is still valid."""
+        """Whether the metadata service issued this token and it is still valid."""
         return self._metadata_tokens.get(token, 0.0) > self._now()
 
     def check(self, request: Request) -> None:
-        """Raise ``Refusal`` unless a request proves who sent it."""
+        """Raise ``Refusal`` unless a request has valid credentials."""
         token = request.headers.get("X-Auth-Token")
         authorization = request.headers.get("Authorization")
         if token is not None:
@@ -80,7 +80,7 @@ class Access:
             raise Refusal("x-auth-token not found")
 
     def _check_signature(self, request: Request, authorization: str) -> None:
-        # It brings requests with it, which no other part of the simulator needs.
+        # It imports requests, which nothing else in the simulator needs.
         from dlftask.auth.signing import canonical_request, signature
 
         parts = _read_authorization(authorization)
@@ -131,7 +131,7 @@ def _read_authorization(authorization: str) -> dict[str, str]:
 
 
 def _folded(headers: HTTPMessage) -> dict[str, str]:
-    """Headers by their names in lower case; a repeated one has all its values: none can hide."""
+    """Headers by lower-case name; a repeated one has all its values, so that none is hidden."""
     folded: dict[str, str] = {}
     for name in headers:
         values = ",".join(headers.get_all(name, []))

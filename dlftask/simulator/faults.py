@@ -1,6 +1,6 @@
-"""What can go wrong on demand, by the same words on the command line and in a scenario file.
+"""Faults on demand, in the same words on the command line and in a scenario file.
 
-A fault says what happens and when. On the command line: ``status=503,rate=0.2``; in a scenario::
+A fault defines what happens and when. On the command line: ``status=503,rate=0.2``; in a scenario::
 
     [[fault]]
     status = 503
@@ -39,16 +39,16 @@ INVALID = {
 class Fault:
     """What happens to a request, and to which ones.
 
-    What: ``delay_s`` before anything else; ``drop`` or ``reset`` the connection without an answer;
-    an ``interim`` response (103) before the answer; ``close`` the connection after the answer,
+    What: ``delay_s`` before anything else; ``drop`` or ``reset`` the connection without a response;
+    an ``interim`` response (103) before the real one; ``close`` the connection after the response,
     unannounced; ``status`` (300 to 599, a redirect goes elsewhere on the same server) with
     ``retry_after`` as the header has it, or a date that many seconds ahead if it is a number; an
-    ``invalid`` body; ``truncate`` the body after so many bytes though ``Content-Length`` says more;
-    ``trickle`` so many bytes a second, of the head too with ``headers``.
+    ``invalid`` body; ``truncate`` the body to that many bytes, but not ``Content-Length``;
+    ``trickle`` that many bytes a second, of the head too with ``headers``.
 
-    When: of the requests for ``task`` and ``path`` (a pattern), between ``from_s`` and ``until_s``
-    after the simulator's start, all but the first ``after``, of these the first ``count``, and of
-    these a share of ``rate``, from 0 to 1.
+    When: it counts requests for ``task`` and ``path`` (a pattern), between ``from_s`` and
+    ``until_s`` after the simulator's start. It skips ``after`` of them, then covers ``count``, and
+    happens to a share of ``rate`` of those, from 0 to 1.
     """
 
     delay_s: float | None = None
@@ -77,7 +77,7 @@ class Fault:
             value is None for value in what
         ):
             raise ValueError(
-                "does not say what happens: one of status, drop, reset, interim, close, delay, "
+                "has no effect: add one of status, drop, reset, interim, close, delay, "
                 "trickle, truncate or invalid"
             )
         if self.retry_after is not None and self.status is None:
@@ -88,7 +88,7 @@ class Fault:
             raise ValueError("until is not after from")
 
     def concerns(self, path: str, elapsed_s: float) -> bool:
-        """Whether a request for ``path``, so long after the start, is one of those it is for."""
+        """Whether it covers a request for ``path`` at ``elapsed_s`` after the start."""
         return (
             self.from_s <= elapsed_s < self.until_s
             and (self.task is None or self.task in path.split("/"))
@@ -99,14 +99,13 @@ class Fault:
 class FaultPlan:
     """Which fault applies to which request: the first that matches. Thread-safe.
 
-    Each fault counts for itself the requests that it is for. Equal seeds and equal requests give
-    equal faults.
+    Each fault counts its own requests. Equal seeds and equal requests give equal faults.
     """
 
     def __init__(self, faults: Iterable[Fault], seed: int | None) -> None:
         self._faults = tuple(faults)
         self._seen = [0] * len(self._faults)
-        self._random = Random(seed)  # noqa: S311 - chance, no secret
+        self._random = Random(seed)  # noqa: S311 - not a secret
         self._lock = Lock()
 
     def next(self, path: str, elapsed_s: float) -> Fault | None:
@@ -127,9 +126,9 @@ class FaultPlan:
 
 
 def parse_fault(spec: str) -> Fault:
-    """The fault that a text such as ``status=503,rate=0.2,after=3`` means.
+    """Parse a fault, such as ``status=503,rate=0.2,after=3``.
 
-    Raises ``ValueError`` in one line that names the text.
+    Raises ``ValueError`` in one line that contains the text.
     """
     words = "|".join(_READERS)
     # A comma can be part of a value: a date has one.
@@ -145,7 +144,7 @@ def parse_fault(spec: str) -> Fault:
 
 
 def read_scenario(path: Path) -> tuple[Fault, ...]:
-    """The faults of a scenario file, TOML with a ``[[fault]]`` table each.
+    """The faults of a scenario file, TOML with one ``[[fault]]`` table per fault.
 
     Raises ``ValueError`` in one line that names the file, and ``OSError``.
     """

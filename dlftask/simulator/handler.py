@@ -35,8 +35,8 @@ class Server(ThreadingHTTPServer):
         super().__init__(address, _Handler)
 
     def server_bind(self) -> None:
-        """Bind without looking the own name up."""
-        # HTTPServer looks its own name up, which can take seconds and is used by nobody.
+        """Bind without looking up the server's name."""
+        # HTTPServer looks up its own name, which can take seconds; nothing uses it.
         TCPServer.server_bind(self)
 
     def process_request(self, request: Any, client_address: Any) -> None:
@@ -56,8 +56,8 @@ class Server(ThreadingHTTPServer):
                 connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Show what is a bug of the simulator."""
-        # A client may go away; anything else is a bug and is shown.
+        """Report bugs of the simulator."""
+        # A client may disconnect; anything else is a bug and is printed.
         if not isinstance(sys.exception(), OSError):
             super().handle_error(request, client_address)
 
@@ -72,7 +72,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Print nothing: standard error belongs to the command that runs against it."""
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """Refuse what is not even HTTP, in the gateway's shape rather than in HTML."""
+        """Refuse what is not HTTP, in the gateway's format rather than in HTML."""
         self.close_connection = True
         self._write(gateway_error(code, message or explain), None)
 
@@ -84,9 +84,9 @@ class _Handler(BaseHTTPRequestHandler):
         path, _, query = self.path.partition("?")
         simulator = self.server.simulator
         request = Request(self.command, path, query, self.headers, body, simulator.clock())
-        fault = simulator.take(request)
+        fault = simulator.record(request)
         if fault is None:
-            self._write(simulator.answer(request), None)
+            self._write(simulator.respond(request), None)
         else:
             self._apply(fault, request)
 
@@ -110,7 +110,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         if fault.reset:
-            # To linger for no time at all is to send RST.
+            # A linger time of zero sends RST.
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.rfile.close()
             self.connection.close()
@@ -125,10 +125,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _faulty(self, fault: Fault, request: Request) -> Response:
         if fault.status is None and fault.invalid is None:
-            return self.server.simulator.answer(request)
+            return self.server.simulator.respond(request)
         status = fault.status or 200
-        answer = gateway_error(status)
-        headers = dict(answer.headers)
+        response = gateway_error(status)
+        headers = dict(response.headers)
         if isinstance(fault.retry_after, str):
             headers["Retry-After"] = fault.retry_after
         elif fault.retry_after is not None:
@@ -136,23 +136,23 @@ class _Handler(BaseHTTPRequestHandler):
             headers["Retry-After"] = self.date_time_string(int(moment_s))
         if 300 <= status < 400:
             headers["Location"] = f"{self.server.simulator.endpoint}/elsewhere"
-        body = answer.body if fault.invalid is None else INVALID[fault.invalid]
-        kind = "text/html" if fault.invalid == "html" else answer.content_type
+        body = response.body if fault.invalid is None else INVALID[fault.invalid]
+        kind = "text/html" if fault.invalid == "html" else response.content_type
         return Response(status, body, headers, kind)
 
-    def _write(self, answer: Response, fault: Fault | None) -> None:
+    def _write(self, response: Response, fault: Fault | None) -> None:
         headers = {
             "Date": self.date_time_string(),
-            "Content-Type": answer.content_type,
-            "Content-Length": str(len(answer.body)),
+            "Content-Type": response.content_type,
+            "Content-Length": str(len(response.body)),
             "X-Request-Id": secrets.token_hex(16),
-            **answer.headers,
+            **response.headers,
             **({"Connection": "close"} if self.close_connection else {}),
         }
-        phrase, _ = self.responses.get(answer.status, ("Unknown", ""))
-        lines = [f"HTTP/1.1 {answer.status} {phrase}", *(f"{k}: {v}" for k, v in headers.items())]
+        phrase, _ = self.responses.get(response.status, ("Unknown", ""))
+        lines = [f"HTTP/1.1 {response.status} {phrase}", *(f"{k}: {v}" for k, v in headers.items())]
         head = "\r\n".join([*lines, "", ""]).encode("latin-1")
-        body = b"" if self.command == "HEAD" else answer.body
+        body = b"" if self.command == "HEAD" else response.body
         if fault is not None and fault.truncate is not None:
             body = body[: fault.truncate]
             self.close_connection = True
@@ -165,7 +165,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._trickle(body, fault.trickle)
 
     def _trickle(self, data: bytes, bytes_per_s: float) -> None:
-        # In pieces of a twentieth of a second where one byte at a time would be too often.
+        # In pieces of a twentieth of a second where single bytes would be too frequent.
         size = max(1, int(bytes_per_s / 20))
         for start in range(0, len(data), size):
             self.wfile.write(data[start : start + size])

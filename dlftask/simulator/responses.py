@@ -1,4 +1,4 @@
-"""Requests and responses of the simulator, and the shapes of its errors."""
+"""Requests and responses of the simulator, and the formats of its errors."""
 
 import json
 import secrets
@@ -24,7 +24,7 @@ _GATEWAY_ERRORS = {
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What came in. ``path`` and ``query`` are as sent, header names are read in either case.
+    """A request as received. ``path`` and ``query`` are as sent, header names case-insensitive.
 
     ``moment`` is in seconds since the epoch.
     """
@@ -39,7 +39,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What goes out."""
+    """A response to send."""
 
     status: int
     body: bytes
@@ -48,7 +48,7 @@ class Response:
 
 
 def gateway_error(status: int, message: str | None = None) -> Response:
-    """A refusal in the gateway's own shape, with the code that it has for such a status."""
+    """A refusal in the gateway's own format, with its code for the status."""
     default = ("APIGW.9999", "Internal server error") if status >= 500 else _GATEWAY_ERRORS[400]
     code, usual = _GATEWAY_ERRORS.get(status, default)
     request_id = secrets.token_hex(16)
@@ -68,7 +68,7 @@ def error(status: int, code: str, message: str) -> Response:
 
 
 def iam_error(status: int, title: str, message: str) -> Response:
-    """An error in IAM's shape."""
+    """An error in IAM's format."""
     return json_response({"error": {"code": status, "message": message, "title": title}}, status)
 
 

@@ -1,7 +1,7 @@
-"""The simulator: the service, IAM's project look-up and the metadata service on one HTTP server.
+"""The simulator: the service, IAM's project lookup and the metadata service on one HTTP server.
 
-What it checks, in the order of the real gateway: the path (404), who asks (401), the project
-(403), and then the request itself (400).
+It checks in the order of the real gateway: the path (404), the credentials (401), the project
+(403), then the request itself (400).
 """
 
 import json
@@ -31,7 +31,7 @@ from dlftask.simulator.responses import (
 from dlftask.simulator.tasks import DOCUMENTED, PROJECT_ID, ScriptedTask
 
 REMEMBERED = 10_000
-"""How many requests ``Simulator.requests`` holds at most: the last ones."""
+"""Maximum number of requests in ``Simulator.requests``: the last ones."""
 
 _SYSTEM_TASK = re.compile(r"/v1/([^/]+)/(?:system-tasks|systemTasks)/([^/]+)")
 _IMPORT = re.compile(r"/v1/([^/]+)/(?:jobs|connections)/import")
@@ -41,16 +41,16 @@ _POD_IDENTITY = "/pod-identity/credentials"
 class Simulator:
     """The service on loopback: a context manager, or ``start()`` and ``stop()``.
 
-    Secrets that are not given are made at random. ``speed`` is how many times as fast as in
-    reality imports run. ``projects`` says what IAM answers to a region's name: project IDs (none,
-    or several), or ``None`` for a refusal; any other name answers ``project_id``. Temporary key
-    pairs are valid for ``temporary_s`` seconds; with ``metadata_token`` the metadata service
-    wants its own token first. ``clock`` gives seconds since the epoch: imports, faults' time
-    windows and the validity of credentials go by it. Beyond ``rate_limit`` requests in a second
-    the service answers HTTP 429.
+    Secrets that are not given are random. ``speed`` is how many times as fast as in reality imports
+    run. ``projects`` is IAM's response by a region's name: project IDs (none, or several), or
+    ``None`` for a refusal; for any other name it is ``project_id``. Temporary key pairs are valid
+    for ``temporary_s`` seconds; with ``metadata_token`` the metadata service requires its own token
+    first. ``clock`` gives seconds since the epoch, for imports, the faults' time windows and the
+    validity of credentials. Beyond ``rate_limit`` requests in a second the service responds with
+    HTTP 429.
 
-    Stopped and started again it listens on the same port, and the tasks' time went on.
-    Raises ``OSError`` where it cannot listen.
+    If it is stopped and started again, it listens on the same port, and the tasks' time has gone
+    on. Raises ``OSError`` where it cannot listen.
     """
 
     project_id = PROJECT_ID
@@ -110,7 +110,7 @@ class Simulator:
     # Running
 
     def start(self) -> None:
-        """Listen and answer, in threads of its own."""
+        """Listen and respond, in threads of its own."""
         self.stopping = Event()
         self._server = Server((self._host, self.port), self)
         self.port = self._server.server_address[1]
@@ -119,7 +119,7 @@ class Simulator:
         ).start()
 
     def stop(self) -> None:
-        """Close the port and every connection; requests in flight get no answer."""
+        """Close the port and every connection; requests in flight get no response."""
         server, self._server = self._server, None
         if server is None:
             return
@@ -128,7 +128,7 @@ class Simulator:
         server.server_close()
         server.close_connections()
 
-    # What a user of it needs
+    # For users
 
     @property
     def endpoint(self) -> str:
@@ -158,11 +158,11 @@ class Simulator:
 
     @property
     def requests(self) -> tuple[Request, ...]:
-        """What came in, faults included, oldest first."""
+        """The requests received, faults included, oldest first."""
         return tuple(self._requests)
 
     def environment(self) -> dict[str, str]:
-        """The variables that lead dlftask, and others that read them, here."""
+        """The variables that make dlftask, and other programs that read them, use it."""
         return {
             "DLFTASK_ENDPOINT": self.endpoint,
             "DLFTASK_IAM_ENDPOINT": self.endpoint,
@@ -172,10 +172,10 @@ class Simulator:
             "HUAWEICLOUD_SDK_SK": self.secret_key,
         }
 
-    # What a test does to it
+    # For tests
 
     def start_import(self, path: str = "obs://aaaaa/jobs.zip", workspace: str | None = None) -> str:
-        """Start an import as a POST does; returns the task's ID."""
+        """Start an import as a POST does, and return the task's ID."""
         started_ms = int(self.clock() * 1000)
         task = ScriptedTask(path, workspace, started_ms, self.speed)
         self._tasks[task.id] = task
@@ -190,33 +190,33 @@ class Simulator:
         self.access.key = Key(access_key, secret_key)
 
     def expire_temporary_keys(self) -> None:
-        """Refuse every temporary key pair that the metadata service gave out so far."""
+        """Refuse every temporary key pair that the metadata service has issued so far."""
         self.access.temporary.clear()
 
     def set_faults(self, *faults: Fault) -> None:
-        """Apply these faults from now on, counted from here, and no others."""
+        """Apply these faults from now on, and no others; requests are counted from here."""
         self._plan = FaultPlan(faults, self._seed)
 
-    # Answering
+    # Responding
 
-    def take(self, request: Request) -> Fault | None:
-        """Note a request; returns the fault that applies to it."""
+    def record(self, request: Request) -> Fault | None:
+        """Record a request and return the fault that applies to it."""
         self._requests.append(request)
         return self._plan.next(unquote(request.path), request.moment - self._started_s)
 
-    def answer(self, request: Request) -> Response:
-        """The answer to a request without a fault."""
+    def respond(self, request: Request) -> Response:
+        """The response to a request without a fault."""
         path = unquote(request.path)
         if path.startswith(("/meta-data/", "/openstack/", "/pod-identity/")):
-            return self._answer_metadata(request)
+            return self._metadata_response(request)
         if request.path == "/v3/projects" and request.method == "GET":
-            return self._answer_projects(request)
-        if (asked := _SYSTEM_TASK.fullmatch(request.path)) and request.method == "GET":
-            return self._refused(request, asked[1]) or self._answer_task(
-                unquote(asked[2]), _workspace(request)
+            return self._projects_response(request)
+        if (match := _SYSTEM_TASK.fullmatch(request.path)) and request.method == "GET":
+            return self._refused(request, match[1]) or self._task_response(
+                unquote(match[2]), _workspace(request)
             )
-        if (asked := _IMPORT.fullmatch(request.path)) and request.method == "POST":
-            return self._refused(request, asked[1]) or self._answer_import(request)
+        if (match := _IMPORT.fullmatch(request.path)) and request.method == "POST":
+            return self._refused(request, match[1]) or self._import_response(request)
         return gateway_error(404)
 
     def _refused(self, request: Request, project_id: str) -> Response | None:
@@ -239,7 +239,7 @@ class Simulator:
             self._passed.append(moment)
             return False
 
-    def _answer_task(self, task_id: str, workspace: str | None) -> Response:
+    def _task_response(self, task_id: str, workspace: str | None) -> Response:
         if workspace is None and task_id in DOCUMENTED:
             return json_response(DOCUMENTED[task_id])
         task = self._tasks.get(task_id)
@@ -247,38 +247,38 @@ class Simulator:
             return error(400, "DLF.0810", "Task does not exist")
         return json_response(task.at(int(self.clock() * 1000)))
 
-    def _answer_import(self, request: Request) -> Response:
+    def _import_response(self, request: Request) -> Response:
         try:
             body = json.loads(request.body)
         except (ValueError, RecursionError):
             return error(400, "DLF.3051", "The request body is not valid JSON")
         path = body.get("path") if isinstance(body, dict) else None
         if not isinstance(path, str) or not path.strip():
-            return error(400, "DLF.3051", "The parameter path is missing or no text")
+            return error(400, "DLF.3051", "The parameter path is missing or not a string")
         return json_response({"taskId": self.start_import(path, _workspace(request))})
 
-    def _answer_projects(self, request: Request) -> Response:
+    def _projects_response(self, request: Request) -> Response:
         try:
             self.access.check(request)
         except Refusal as refusal:
             return iam_error(401, "Unauthorized", str(refusal))
-        asked = dict(parse_qsl(request.query)).get("name")
-        known = self._projects.get(asked or "", (self.project_id,))
-        if known is None:
+        name = dict(parse_qsl(request.query)).get("name")
+        ids = self._projects.get(name or "", (self.project_id,))
+        if ids is None:
             return iam_error(403, "Forbidden", "You are not authorized to perform the action.")
-        projects = [{"id": project_id, "name": asked or "simulator"} for project_id in known]
+        projects = [{"id": project_id, "name": name or "simulator"} for project_id in ids]
         return json_response({"links": {}, "projects": projects})
 
-    def _answer_metadata(self, request: Request) -> Response:
-        asked = (request.method, request.path)
-        if asked == ("PUT", "/meta-data/latest/api/token") and self._metadata_token:
-            return self._answer_metadata_token(request)
-        if asked == ("GET", "/openstack/latest/securitykey"):
+    def _metadata_response(self, request: Request) -> Response:
+        target = (request.method, request.path)
+        if target == ("PUT", "/meta-data/latest/api/token") and self._metadata_token:
+            return self._metadata_token_response(request)
+        if target == ("GET", "/openstack/latest/securitykey"):
             token = request.headers.get("X-Metadata-Token", "")
             if self._metadata_token and not self.access.knows_metadata_token(token):
                 return plain(401, "Unauthorized: the metadata token is missing or invalid")
             return self._issue("credential", "access", "secret", "securitytoken", "expires_at")
-        if asked == ("POST", _POD_IDENTITY):
+        if target == ("POST", _POD_IDENTITY):
             sent = request.headers.get("Authorization", "").encode("latin-1")
             if not secrets.compare_digest(sent, self.pod_authorization.encode()):
                 return plain(401, "Unauthorized")
@@ -287,7 +287,7 @@ class Simulator:
             )
         return plain(404, "Not Found")
 
-    def _answer_metadata_token(self, request: Request) -> Response:
+    def _metadata_token_response(self, request: Request) -> Response:
         valid = request.headers.get("X-Metadata-Token-Ttl-Seconds", "")
         if not re.fullmatch("[1-9][0-9]{0,5}", valid):
             return plain(400, "X-Metadata-Token-Ttl-Seconds is missing or invalid")

@@ -1,6 +1,6 @@
-"""What the simulated service knows: the documented examples, and imports that run by themselves.
+"""The tasks of the simulator: the documented examples, and imports that run by themselves.
 
-The state of a task is a function of the time that has passed and of nothing else.
+The state of a task depends only on the time that has passed.
 """
 
 import re
@@ -17,11 +17,11 @@ PROJECT_ID = "b384b9e9ab9b4ee8994c8633aabc9505"
 _DURATION_S = 9.3
 """How long an import takes at speed 1, in seconds."""
 
-_MOST = 100_000
+_MAX_SUBTASKS = 100_000
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class ScriptedSubtask:
     """A subtask of a scripted task; times are seconds after the task's start."""
 
     name: str
@@ -31,7 +31,7 @@ class Job:
     message: str | None = None
 
 
-# By a word of the path: the task's status and message, and the message of the job that caused it.
+# By a word of the path: the task's status and message, and the message of the subtask that is why.
 _BAD_ENDS = {
     "fail": (
         Status.FAILED,
@@ -47,7 +47,7 @@ _BAD_ENDS = {
 
 
 class ScriptedTask:
-    """A task that importing ``path`` starts at ``started_ms``, ``speed`` times as fast.
+    """An import of ``path``, started at ``started_ms``, that runs ``speed`` times as fast.
 
     Times are milliseconds since the epoch. ``workspace`` is ``None`` for the default one. A path
     that names ``fail`` ends FAILED, one that names ``warn`` ends with WARNING, one that names
@@ -56,31 +56,31 @@ class ScriptedTask:
 
     def __init__(self, path: str, workspace: str | None, started_ms: int, speed: float) -> None:
         words = path.lower()
-        jobs = list(_many(1_000) if "big" in words else _FEW)
+        subtasks = list(_many(1_000) if "big" in words else _FEW)
         if number := re.search(r"subtasks-([0-9]{1,6})", words):
-            jobs = list(_many(min(int(number[1]), _MOST)))
+            subtasks = list(_many(min(int(number[1]), _MAX_SUBTASKS)))
         bad_ends = (end for word, end in _BAD_ENDS.items() if word in words)
         status, message, reason = next(bad_ends, (Status.SUCCESSFUL, None, None))
-        if jobs:
-            middle = len(jobs) // 2
-            jobs[middle] = replace(jobs[middle], status=status, message=reason)
+        if subtasks:
+            middle = len(subtasks) // 2
+            subtasks[middle] = replace(subtasks[middle], status=status, message=reason)
         # The last eight digits number the subtasks.
         self.id = f"{secrets.token_hex(12)}{0:08x}"
         self.workspace = workspace
         self._name = f"Import the job from {path}."
         self._started_ms = started_ms
         self._speed = speed
-        self._jobs = jobs
+        self._script = subtasks
         self._status = status
         self._message = message
 
     def at(self, now_ms: int) -> dict[str, Any]:
-        """What the service says of the task at a moment."""
+        """The task as the service describes it at a moment."""
         subtasks = list(self._subtasks(now_ms))
         end_ms = self._moment(_DURATION_S)
         ended = now_ms >= end_ms
         updates = [subtask["lastUpdate"] for subtask in subtasks]
-        return _known(
+        return _without_none(
             endTime=end_ms if ended else None,
             id=self.id,
             lastUpdate=end_ms if ended else max(updates, default=self._started_ms),
@@ -93,19 +93,19 @@ class ScriptedTask:
         )
 
     def _subtasks(self, now_ms: int) -> Iterator[dict[str, Any]]:
-        for number, job in enumerate(self._jobs, 1):
-            start_ms, end_ms = self._moment(job.start_s), self._moment(job.end_s)
+        for number, subtask in enumerate(self._script, 1):
+            start_ms, end_ms = self._moment(subtask.start_s), self._moment(subtask.end_s)
             if now_ms < start_ms:
                 continue
             ended = now_ms >= end_ms
-            yield _known(
+            yield _without_none(
                 endTime=end_ms if ended else None,
                 id=f"{self.id[:-8]}{number:08x}",
                 lastUpdate=end_ms if ended else start_ms,
-                message=job.message if ended else None,
-                name=job.name,
+                message=subtask.message if ended else None,
+                name=subtask.name,
                 startTime=start_ms,
-                status=job.status if ended else Status.RUNNING,
+                status=subtask.status if ended else Status.RUNNING,
                 taskId=self.id,
             )
 
@@ -113,27 +113,27 @@ class ScriptedTask:
         return self._started_ms + round(offset_s * 1_000 / self._speed)
 
 
-def _known(**fields: object) -> dict[str, Any]:
-    """The fields that have a value, in the order of the service's real answers."""
+def _without_none(**fields: object) -> dict[str, Any]:
+    """The fields that have a value, in the order of the service's real responses."""
     return {name: value for name, value in fields.items() if value is not None}
 
 
 _FEW = (
-    Job("Import the job_batch job.", 0.8, 3.0),
-    Job("Import the job_stream job.", 1.6, 4.7),
-    Job("Import the daily_report[v2] job.", 3.0, 5.4),
-    Job("导入作业[交通流量统计]。", 4.7, 8.1),
-    Job("Import the job_cleanup job.", 6.0, 8.9),
+    ScriptedSubtask("Import the job_batch job.", 0.8, 3.0),
+    ScriptedSubtask("Import the job_stream job.", 1.6, 4.7),
+    ScriptedSubtask("Import the daily_report[v2] job.", 3.0, 5.4),
+    ScriptedSubtask("导入作业[交通流量统计]。", 4.7, 8.1),
+    ScriptedSubtask("Import the job_cleanup job.", 6.0, 8.9),
 )
 
 
-def _many(count: int) -> Iterator[Job]:
-    for index in range(count):
-        start_s = 0.8 + 7.2 * index / count
-        yield Job(f"Import the job_{index + 1:04d} job.", start_s, start_s + 0.2 + index % 7 / 10)
+def _many(count: int) -> Iterator[ScriptedSubtask]:
+    for i in range(count):
+        name, start_s = f"Import the job_{i + 1:04d} job.", 0.8 + 7.2 * i / count
+        yield ScriptedSubtask(name, start_s, start_s + 0.2 + i % 7 / 10)
 
 
-# The fourth was printed under the third's request: it has its own answer's ID here.
+# The documentation prints the fourth under the third's request: here it has the ID of its response.
 _EXAMPLES: tuple[dict[str, Any], ...] = (
     {
         "endTime": 1543457514000,

@@ -1,7 +1,7 @@
 """When to poll which task, for one task or a thousand.
 
 The rules are the contract's section "Waiting". Nothing here knows threads, sockets or the time of
-day: a pool fetches, and its clock is the only one.
+day: the pool fetches, and its clock is the only one.
 """
 
 import random
@@ -15,13 +15,13 @@ from dlftask.errors import ConfigurationError, DlftaskError, ServiceUnavailable,
 from dlftask.task import Task
 from dlftask.waiting.policy import WaitPolicy
 from dlftask.waiting.snapshot import Snapshot
-from dlftask.waiting.workers import Answer, WorkerPool
+from dlftask.waiting.workers import FetchResult, WorkerPool
 
 RETRY_PAUSES_S = (0.5, 1.5)
 """Before the first valid response: the longest pause before each retry."""
 LONGEST_FIRST_RETRY_AFTER_S = 10.0
 """Before the first valid response: the longest ``Retry-After`` that is obeyed."""
-_LOOK_S = 0.5
+_CHECK_S = 0.5
 """While a request is in flight, the clock is read this often. A gap twice as long means that the
 process was stopped, or that the machine slept."""
 _NEVER = float("inf")
@@ -45,11 +45,11 @@ def poll(
     changed: list[Snapshot] = []
     while True:
         run.start_due()
-        until_s = run.next_look_s(tick_s)
+        until_s = run.next_check_s(tick_s)
         yield changed
         if not run.unsettled:
             return
-        changed = run.update(pool.answers(until_s), until_s)
+        changed = run.update(pool.results(until_s), until_s)
 
 
 class _Run:
@@ -77,31 +77,31 @@ class _Run:
             wait.begin_request(self._pool.now())
             self._pool.start(wait.snapshot.task_id)
 
-    def next_look_s(self, tick_s: float) -> float:
-        """When something is due even if no answer comes."""
+    def next_check_s(self, tick_s: float) -> float:
+        """When something is due even if no response comes."""
         now_s, outage_limit_s = self._pool.now(), self._outage_limit_s()
         moments = [now_s + tick_s, self._policy.until_s, outage_limit_s]
         if self._pool.free:
             moments += map(_due_s, self.unsettled.values())
         if outage_limit_s < _NEVER:
-            moments.append(now_s + _LOOK_S)
+            moments.append(now_s + _CHECK_S)
         return min(moments)
 
     def _outage_limit_s(self) -> float:
-        """When the first outage becomes too long, one that is only possible included."""
+        """When the first outage becomes too long, including one that is only possible."""
         waits = self.unsettled.values()
         return min(map(_outage_since, waits), default=_NEVER) + self._policy.max_outage_s
 
-    def update(self, answers: Iterable[Answer], until_s: float) -> list[Snapshot]:
-        """Process answers and the time that passed; the tasks that changed.
+    def update(self, results: Iterable[FetchResult], until_s: float) -> list[Snapshot]:
+        """Process results and the time that passed; return the tasks that changed.
 
-        ``until_s`` is when the pool was to return.
+        ``until_s`` is when the pool should have returned.
         """
         now_s = self._pool.now()
-        if now_s > until_s + _LOOK_S:
+        if now_s > until_s + _CHECK_S:
             self._wake(now_s)
         changed: dict[str, Snapshot] = {}
-        for task_id, outcome in answers:
+        for task_id, outcome in results:
             wait = self.unsettled[task_id]
             if wait.update(outcome, now_s):
                 changed[task_id] = wait.snapshot
@@ -120,7 +120,7 @@ class _Run:
         return list(changed.values())
 
     def _wake(self, now_s: float) -> None:
-        """After a stop, an outage has its full time again, so that a request shows what is true."""
+        """After a stop, give an outage its full time again: a request shows if it is over."""
         for wait in self.unsettled.values():
             wait.restart_outage(now_s)
         self._out_since = now_s
@@ -154,14 +154,14 @@ class _Wait:
         self._first_pauses = iter(RETRY_PAUSES_S)
 
     def begin_request(self, now_s: float) -> None:
-        """A request begins: if it fails, the outage began now."""
+        """Begin a request: if it fails, the outage began now."""
         self.due_s = _NEVER
         self._was_stopped = False
         if self.snapshot.task is not None:
             self.outage_since = min(self.outage_since, now_s)
 
     def update(self, outcome: Task | DlftaskError, now_s: float) -> bool:
-        """Process an answer; whether it changed anything that a user would want to see."""
+        """Process a result; return whether it changed what a user sees."""
         if isinstance(outcome, ConfigurationError):
             raise outcome
         before = self.snapshot
@@ -177,17 +177,17 @@ class _Wait:
         return self.snapshot != before
 
     def restart_outage(self, now_s: float) -> None:
-        """The process was stopped until now: that time is no outage."""
+        """The process was stopped until now: that time is not an outage."""
         if self.outage_since < _NEVER:
             self.outage_since = now_s
             self._was_stopped = True
-            self._hasten(now_s)
+            self._retry_sooner(now_s)
 
     def expire(self, now_s: float, *, failed_fast: bool) -> bool:
-        """Poll no more where a task has failed or a limit is reached; whether that is so."""
+        """Stop polling if a task has failed or a limit is reached; return whether it stopped."""
         error: DlftaskError | None = None
         if failed_fast:
-            if self.snapshot.task is None:  # else its last state is the result
+            if self.snapshot.task is None:  # otherwise its last state is the result
                 error = WaitTimeout("no valid response before another task failed (--fail-fast)")
         elif self.outage_since + self._policy.max_outage_s <= now_s:
             error = self._outage_error()
@@ -213,7 +213,7 @@ class _Wait:
         )
 
     def _end(self, error: DlftaskError) -> None:
-        """Poll no more, for this reason."""
+        """Stop polling, for this reason."""
         self.snapshot = replace(self.snapshot, error=error, settled=True)
 
     def _retry_first(self, error: DlftaskError, now_s: float) -> None:
@@ -234,14 +234,14 @@ class _Wait:
             self._end(error)
             return
         self._not_before_s = now_s + (error.retry_after_s or 0.0)
-        if self._was_stopped:  # that broke the request, not the service
+        if self._was_stopped:  # the stop broke the request, not the service
             self.due_s = self._not_before_s
             return
         self.snapshot = replace(self.snapshot, outage=error, outage_since=self.outage_since)
-        self._hasten(now_s)
+        self._retry_sooner(now_s)
 
-    def _hasten(self, now_s: float) -> None:
-        """Retry within half the longest outage: even at a long interval, one fault ends no wait."""
+    def _retry_sooner(self, now_s: float) -> None:
+        """Retry within half of the maximum outage, so that one fault does not end a wait."""
         half_s = self.outage_since + self._policy.max_outage_s / 2
         if now_s < half_s < self.due_s < _NEVER:
             self.due_s = half_s

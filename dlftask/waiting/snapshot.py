@@ -1,4 +1,4 @@
-"""What is known of one task at one moment: what polling gives and the output shows."""
+"""The state of one task at one moment: polling makes it, and the output shows it."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,10 +11,10 @@ from dlftask.task import STATUSES, Subtask, Task, is_failed
 class Snapshot:
     """The state of one task: ``task`` is the last valid response, ``error`` what ended its wait.
 
-    ``settled`` is true once it is not polled any more: the task has left RUNNING, has an unknown
+    ``settled`` is true once it is not polled any more: the task is not RUNNING, has an unknown
     status, was to be polled once, or something else ended the wait: ``error``, or with
     ``failed_fast`` the failure of a task or subtask (``--fail-fast``). During an outage ``outage``
-    is its latest error and ``outage_since`` the second of ``time.monotonic`` at which it began.
+    is its latest error and ``outage_since`` when it began, in seconds of ``time.monotonic``.
     """
 
     task_id: str

@@ -1,4 +1,4 @@
-"""Threads that fetch, so that the wait itself can always look at the clock and at signals."""
+"""Threads that fetch, so that the wait itself can always check the clock and handle signals."""
 
 import threading
 import time
@@ -11,11 +11,11 @@ from dlftask.errors import ConfigurationError, DlftaskError
 from dlftask.task import Task
 
 _SLICE_S = 0.2
-"""How long one wait for an answer is, at most: on Windows no signal ends one."""
+"""How long to block for a result at most: on Windows no signal interrupts that."""
 
 
-class Answer(NamedTuple):
-    """What one request gave: a task, or why there is none."""
+class FetchResult(NamedTuple):
+    """The result of one request: a task, or the error."""
 
     task_id: str
     outcome: Task | DlftaskError
@@ -24,7 +24,7 @@ class Answer(NamedTuple):
 class WorkerPool:
     """At most ``size`` requests in flight, each in a daemon thread, which ends with the process.
 
-    ``fetch`` limits its own time. An answer that is no longer wanted is ignored when it comes.
+    ``fetch`` limits its own time. A result that is no longer wanted is ignored when it comes.
     """
 
     def __init__(self, fetch: Callable[[str], Task], *, size: int) -> None:
@@ -32,8 +32,8 @@ class WorkerPool:
         self._size = size
         self._threads: list[threading.Thread] = []
         self._jobs: SimpleQueue[str | None] = SimpleQueue()
-        # Not a SimpleQueue: a signal whose handler outlasts the timeout (Ctrl-Z) makes one wait for
-        # ever.
+        # Not a SimpleQueue: that waits forever after a signal whose handler runs longer than the
+        # timeout (Ctrl-Z).
         self._done: Queue[tuple[str, Task | BaseException]] = Queue()
         self._wanted: set[str] = set()
         self._busy = 0
@@ -46,7 +46,7 @@ class WorkerPool:
         return self._size - len(self._wanted)
 
     def now(self) -> float:
-        """The clock that ``answers`` waits by, in seconds."""
+        """The clock that ``results`` uses, in seconds."""
         return time.monotonic()
 
     def start(self, task_id: str) -> None:
@@ -56,7 +56,7 @@ class WorkerPool:
         self._jobs.put(task_id)
         if len(self._threads) < self._busy:
             self._start_thread()
-        if not self._threads:  # the process may have none at all: the work is done here
+        if not self._threads:  # the process cannot start any: fetch in this thread
             self._jobs.put(None)
             self._work()
 
@@ -64,13 +64,13 @@ class WorkerPool:
         """Ignore the request in flight for a task, if there is one; it is not started again."""
         self._wanted.discard(task_id)
 
-    def answers(self, until_s: float) -> list[Answer]:
-        """Wait for the first answer, until a moment of ``now`` at the latest; all that are there.
+    def results(self, until_s: float) -> list[FetchResult]:
+        """Wait for a result until ``until_s`` (of ``now``) at the latest; return all that came.
 
-        An exception of ``fetch`` that is no ``DlftaskError`` is raised here, and
-        ``ConfigurationError`` where another thread closed the pool.
+        Raises an exception of ``fetch`` that is not a ``DlftaskError``, and ``ConfigurationError``
+        where another thread closed the pool.
         """
-        found: list[Answer] = []
+        found: list[FetchResult] = []
         while True:
             self._check_open()
             left_s = max(0.0, until_s - self.now())
@@ -85,10 +85,10 @@ class WorkerPool:
                 self._wanted.remove(task_id)
                 if not isinstance(outcome, Task | DlftaskError):
                     raise outcome
-                found.append(Answer(task_id, outcome))
+                found.append(FetchResult(task_id, outcome))
 
     def close(self, until_s: float = 0.0) -> None:
-        """Fetch nothing more: idle threads end; wait for all to end, until then at the latest."""
+        """Stop fetching; wait for the threads to end, until ``until_s`` at the latest."""
         with self._starting:
             self._closed = True
         for _ in self._threads:
@@ -97,7 +97,7 @@ class WorkerPool:
             thread.join(max(0.0, until_s - self.now()))
 
     def _start_thread(self) -> None:
-        """Start one more thread, where the process may have one."""
+        """Start one more thread, if the process can."""
         with self._starting:
             self._check_open()
             thread = threading.Thread(target=self._work, daemon=True)

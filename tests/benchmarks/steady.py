@@ -36,10 +36,10 @@ class Counting(Simulator):
 
     asked = 0
 
-    def take(self, request: Request) -> Fault | None:
+    def record(self, request: Request) -> Fault | None:
         """Count a request."""
         self.asked += 1
-        return super().take(request)
+        return super().record(request)
 
 
 def main() -> None:
