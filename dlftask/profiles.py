@@ -109,7 +109,8 @@ def _read_text(path: Path, what: str, missing: str | None, until_s: float | None
     except (OSError, ValueError) as error:
         absent = isinstance(error, FileNotFoundError | NotADirectoryError)
         # A file in a folder that cannot be entered counts as missing too.
-        if missing is None and (absent or not lexists(path)):
+        locked = isinstance(error, PermissionError) and not lexists(path)
+        if missing is None and (absent or locked):
             return ""
         reason = missing if missing and absent else getattr(error, "strerror", None) or str(error)
     raise ConfigurationError(f"{what}: {reason}")

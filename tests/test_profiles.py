@@ -139,3 +139,10 @@ def test_windows_line_ends_and_byte_order_mark_are_read(file: Path) -> None:
     assert read(written(file, b"\xef\xbb\xbf[default]\r\nregion = 'a'\r\n")).values == {
         "region": "a"
     }
+
+
+def test_a_path_that_leads_nowhere_is_an_error_though_nobody_named_it(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    for path in (tmp_path / "loop" / "config.toml", tmp_path / ("x" * 300)):
+        with pytest.raises(ConfigurationError):
+            read(path)
