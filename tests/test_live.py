@@ -588,3 +588,12 @@ def test_a_shortened_id_stays_where_the_message_moves_below(clock: Clock, column
         assert all(middle in line for middle, line in zip(("aa", "bb"), lines, strict=True))
         assert len(set(lines)) == 2
         assert sum("a reason" in line for line in still(terminal)) >= 2
+
+
+def test_a_successful_task_that_holds_a_failure_shows_it_where_rows_are_free(clock: Clock) -> None:
+    with Terminal(12, 60) as terminal:
+        view = live(terminal, clock, ["a", "b"])
+        subtasks = [subtask(n) for n in range(20)]
+        done = running(subtask(20, "FAILED"), *subtasks, task_id="a", status="SUCCESSFUL")
+        show(view, clock, done, running(*subtasks, task_id="b"))
+        assert any("✗ job_20  FAILED" in line for line in terminal.lines)

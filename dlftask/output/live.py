@@ -86,9 +86,8 @@ class LiveView(InPlaceView):
         heights = [self._height(one) for one in shown]
         if len(shown) + sum(heights) + bool(rest) > room and len(shown) > 1:
             shown.sort(key=self._rank)
-            heights = [
-                0 if shown_status(one) == Status.SUCCESSFUL else self._height(one) for one in shown
-            ]
+            ended_well = status_info(Status.SUCCESSFUL).rank
+            heights = [0 if self._rank(one) == ended_well else self._height(one) for one in shown]
         roots = [self._root(one, width, room) for one in shown]
         left = room - sum(map(len, roots)) - bool(rest)
         entries: list[_Entry] = []
