@@ -143,6 +143,7 @@ def error_for(
             return AuthenticationError(refused, **details)
         details["transient"] = False
         return InvalidResponse(refused, **details)
+    details["hint"] = f"check --endpoint and --iam-endpoint: is that {who}?"
     return InvalidResponse(f"{who} gave an invalid response", **details)
 
 
@@ -180,8 +181,8 @@ def _retry_after(response: Response) -> float | None:
     moment = _http_date(text)
     if moment is None:
         return None
-    now = _http_date(response.headers.get("Date") or "") or time.time()
-    return max(0.0, moment - now)
+    now = _http_date(response.headers.get("Date") or "")
+    return max(0.0, moment - (time.time() if now is None else now))
 
 
 def _http_date(text: str) -> float | None:
