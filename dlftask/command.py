@@ -296,13 +296,11 @@ class _Run:
             return False
         from dlftask.output.reports import write_reports
 
-        if not isinstance(end, Interrupted):
-            unseen = end
-        else:
-            unseen = DlftaskError("no response before the run was interrupted")
-            unseen.exit_status = end.exit_status
+        if isinstance(end, Interrupted):
+            status = end.exit_status
+            end = DlftaskError("no response before the run was interrupted", exit_status=status)
         reports, snapshots = self._settings.reports, self._snapshots
-        errors = write_reports(reports, snapshots, self._options, unseen=unseen)
+        errors = write_reports(reports, snapshots, self._options, unseen=end)
         for error in errors:
             write_error(error, self._streams)
         return bool(errors)

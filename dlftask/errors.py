@@ -51,6 +51,7 @@ class ErrorDetails(TypedDict, total=False):
     retryable: bool
     transient: bool
     retry_after_s: float | None
+    exit_status: ExitStatus
 
 
 class DlftaskError(Exception):

@@ -220,8 +220,10 @@ class Client:
         return self._transport
 
     def _send(self, *args: Any, **options: Any) -> Response:
-        with self._lock:
-            transport = self._open()
+        transport = self._transport
+        if transport is None:
+            with self._lock:
+                transport = self._open()
         return transport.send(*args, **options)
 
     def _last_state(self, task_id: str, policy: WaitPolicy) -> Task:

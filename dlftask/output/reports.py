@@ -87,7 +87,7 @@ def _write(path: Path, pieces: Iterable[bytes]) -> None:
     file = _open(path)
     try:
         for piece in pieces:
-            left = piece
+            left = memoryview(piece)
             while left:
                 left = left[_retry(partial(os.write, file, left), errno.EAGAIN, _STALL_S) :]
         if stat.S_ISREG(os.fstat(file).st_mode):

@@ -34,6 +34,9 @@ class WaitState:
         self.wall = wall
         self.snapshots = {task_id: Snapshot(task_id) for task_id in task_ids}
         self.counts: dict[str, Counts] = {task_id: Counter() for task_id in self.snapshots}
+        """The subtasks of each task, counted by status."""
+        self.subtasks: Counts = Counter()
+        """The subtasks of all tasks."""
         self._strict = strict
         self._began_s = now() if began_s is None else began_s
 
@@ -42,8 +45,10 @@ class WaitState:
         for snapshot in changed:
             self.snapshots[snapshot.task_id] = snapshot
             if snapshot.task is not None:
-                statuses = (subtask.status for subtask in snapshot.task.subtasks)
-                self.counts[snapshot.task_id] = Counter(statuses)
+                counts = Counter(subtask.status for subtask in snapshot.task.subtasks)
+                self.subtasks += counts
+                self.subtasks -= self.counts[snapshot.task_id]
+                self.counts[snapshot.task_id] = counts
 
     @property
     def several(self) -> bool:
@@ -54,14 +59,6 @@ class WaitState:
     def tasks(self) -> Counts:
         """The tasks, counted by status."""
         return Counter(map(shown_status, self.snapshots.values()))
-
-    @property
-    def subtasks(self) -> Counts:
-        """The subtasks of all tasks, counted by status."""
-        total: Counts = Counter()
-        for counts in self.counts.values():
-            total.update(counts)
-        return total
 
     @property
     def elapsed(self) -> str:
