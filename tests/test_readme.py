@@ -239,7 +239,7 @@ TROUBLES: list[tuple[str, dict[str, str], list[str], str]] = [
 def test_an_error_contains_what_troubleshooting_lists(
     text: str, environ: dict[str, str], arguments: list[str], status: str, simulator: Simulator
 ) -> None:
-    assert any(f"`{text}`" in cells[0] for cells in table("the error says"))
+    assert any(f"`{text}`" in cells[0] for cells in table("the error contains"))
     variables = {**simulator.environment(), **environ}
     body = b'{"error_code": "DLF.6888", "error_msg": "no permission"}'
 
