@@ -106,9 +106,7 @@ def _read_number(value: object) -> int:
 
 
 def _read_reports(values: list[str]) -> tuple[ReportTarget, ...]:
-    from os.path import realpath
-
-    targets: dict[str, ReportTarget] = {}
+    targets = []
     for value in values:
         name, _, path = value.partition(":")
         if not (name and path):
@@ -116,10 +114,8 @@ def _read_reports(values: list[str]) -> tuple[ReportTarget, ...]:
         one_of(OUTPUTS)(name)
         if path == "-":
             raise ValueError(f"{value!r}: a report needs a file; standard output is for --output")
-        target = ReportTarget(name, expanded(path))
-        if targets.setdefault(realpath(target.path), target) is not target:
-            raise ValueError(f"{str(target.path)!r} is named twice")
-    return tuple(targets.values())
+        targets.append(ReportTarget(name, expanded(path)))
+    return tuple(targets)
 
 
 class Option(NamedTuple):

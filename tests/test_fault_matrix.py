@@ -18,7 +18,7 @@ from dlftask.waiting.snapshot import Snapshot, overall_status
 from dlftask.waiting.workers import WorkerPool
 from tests.running import ImportClock, Running
 
-OUTAGE_S = 0.4
+OUTAGE_S = 1.0
 """The longest outage of a wait in which the fault does not pass."""
 
 _TRANSIENT = {

@@ -61,6 +61,9 @@ INVALID: dict[str, Talk] = {
             b"<!DOCTYPE html><title>Log in</title>", headers={"Content-Type": "text/html"}
         )
     ),
+    "chunk-length-is-an-apostrophe": sending(
+        without_length(b"'\r\n" + TASK, "Transfer-Encoding: chunked\r\n")
+    ),
     "empty": sending(http_response(b"")),
     "null": sending(http_response(b"null")),
     "a-list": sending(http_response(b"[]")),

@@ -212,7 +212,7 @@ def test_reports_are_read_in_their_order(place: Place) -> None:
 
 @pytest.mark.parametrize(
     "reports",
-    [["junit"], [":x"], ["junit:"], ["xml:x"], ["junit:-"], ["tsv:x", "json:./x"], [""]],
+    [["junit"], [":x"], ["junit:"], ["xml:x"], ["junit:-"], [""]],
 )
 def test_a_bad_report_is_a_usage_error(place: Place, reports: list[str]) -> None:
     with pytest.raises(ConfigurationError, match=r"^--report: "):

@@ -20,7 +20,7 @@ from dlftask.streams import Streams
 from dlftask.waiting.policy import WaitPolicy
 from dlftask.waiting.scheduler import poll
 from tests.cli import run_dlftask, startup_s
-from tests.running import Running, black_hole
+from tests.running import ImportClock, Running, black_hole
 from tests.test_scheduler import ScriptedPool, ends_after
 
 SUCCESSFUL = "008aae2e675d3bcb01675d3c66f20000"
@@ -68,21 +68,22 @@ def test_a_wait_survives_a_restart_of_the_service(simulator: Simulator, command:
         assert re.search(r"after [0-9.]+m?s$", over)
 
 
+@pytest.mark.parametrize(("args", "count"), [(["watch"], 1), (["get", "-wq"], 0)])
 def test_an_outage_is_reported_once_for_many_tasks_and_not_at_all_with_quiet(
-    simulator: Simulator,
+    args: list[str], count: int, import_clock: ImportClock
 ) -> None:
-    ids = [simulator.start_import() for _ in range(5)]
-    simulator.set_faults(Fault(status=503, after=5, count=15))
-    finished = run_dlftask("watch", "--interval", "200ms", *ids, env=simulator.environment())
-    assert finished.returncode == 0
-    assert finished.stderr.count("retrying for up to") == 1
-    assert "HTTP 503" in finished.stderr
-    assert finished.stderr.count("the service is back") == 1
-
-    ids = [simulator.start_import() for _ in range(5)]
-    simulator.set_faults(Fault(status=503, after=5, count=15))
-    finished = run_dlftask("get", "-wq", "--interval", "200ms", *ids, env=simulator.environment())
-    assert (finished.returncode, finished.stdout, finished.stderr) == (0, "", "")
+    with Simulator(clock=import_clock) as simulator:
+        ids = [simulator.start_import() for _ in range(5)]
+        simulator.set_faults(Fault(status=503, after=5, count=15))
+        with Running(*args, "--interval", "200ms", *ids, env=simulator.environment()) as run:
+            # The imports end once the outage is over.
+            run.until(lambda: len(simulator.requests) > 30)
+            import_clock.end_imports()
+            assert run.process.wait(30) == 0
+            assert run.stderr.count("retrying for up to") == count
+            assert run.stderr.count("HTTP 503") == count
+            assert run.stderr.count("the service is back") == count
+            assert bool(run.stdout) == bool(count)
 
 
 @pytest.mark.parametrize(

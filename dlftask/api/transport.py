@@ -43,7 +43,7 @@ MAX_MEMORY = 380_000_000
 
 _CONTINUATION = bytes(range(0x80, 0xC0))  # all but the first byte of a UTF-8 character
 _SECRET_WORDS = ("auth", "token", "cookie", "secret", "credential", "signature", "key")
-_BAD_CHUNK = re.compile(r"base 16: b'[^']|InvalidChunkLength|LineTooLong")
+_BAD_CHUNK = re.compile(r"base 16: b(?!'')|InvalidChunkLength|LineTooLong")
 _NOT_SECRET = frozenset({"x-metadata-token-ttl-seconds"})
 
 
