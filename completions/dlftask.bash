@@ -71,7 +71,7 @@ _dlftask() {
     elif [[ $ids_only ]]; then
         :
     elif [[ $cur == --*=* ]]; then
-        # One word in bash 3.2, which yet completes what follows the =; or = breaks no words.
+        # One word in bash 3.2, which still completes what follows the =; or = breaks no words.
         option=${cur%%=*} cur=${cur#*=}
         [[ $COMP_WORDBREAKS == *=* ]] || prefix=$option=
     elif [[ $cur =~ $short && -n ${BASH_REMATCH[3]} ]]; then
@@ -173,7 +173,7 @@ _dlftask_files() {
 
 _dlftask_recent() {
     local folder=${XDG_STATE_HOME-} line lines=0
-    # Spelled out: in many a locale a-z holds more than these.
+    # Spelled out: in many locales a-z contains more than these.
     local other='[!ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-]'
     [[ $folder == /* ]] || folder=${HOME-}/.local/state
     [[ -f $folder/dlftask/recent ]] || return 0
@@ -191,5 +191,5 @@ _dlftask_recent() {
     return 0
 }
 
-# bash before 4.4 cannot but sort.
+# bash before 4.4 always sorts.
 complete -o nosort -F _dlftask dlftask 2>/dev/null || complete -F _dlftask dlftask

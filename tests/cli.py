@@ -14,7 +14,7 @@ from typing import IO, Any
 
 DLFTASK = (sys.executable, "-m", "dlftask")
 
-# Subprocesses are measured where the tests are.
+# Subprocesses are measured if the tests are.
 COVERAGE = {
     name: value for name, value in os.environ.items() if name.startswith("COVERAGE_PROCESS")
 }
@@ -29,7 +29,7 @@ def check_no_secret(printed: str, env: Mapping[str, str] | None) -> None:
 
 
 class Finished(subprocess.CompletedProcess[str]):
-    """A run that ended, and its cost: seconds of wall time, MiB of memory at its peak."""
+    """A run that has ended, and its cost: seconds of wall time, peak memory in MiB."""
 
     seconds: float
     peak_mib: float
@@ -59,11 +59,11 @@ def configured(endpoint: str, **more: str) -> dict[str, str]:
 
 
 def _wait(process: subprocess.Popen[bytes]) -> int:
-    """Wait for the end of a process; its memory at its peak in KiB, 0 where that is not known."""
+    """Wait for the end of a process; return its peak memory in KiB, or 0 where it is unknown."""
     if sys.platform == "win32":
         process.wait()
         return 0
-    # Popen.wait does not tell what the process cost.
+    # Popen.wait does not report what the process cost.
     _, wait_status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(wait_status)
     # macOS counts bytes.
@@ -71,7 +71,7 @@ def _wait(process: subprocess.Popen[bytes]) -> int:
 
 
 def startup_s() -> float:
-    """How long a run that does nothing takes now, on this machine, busy as it is."""
+    """How long a run that does nothing takes now, on this machine, however busy."""
     return run_dlftask("--version").seconds
 
 

@@ -14,7 +14,7 @@ from dlftask.simulator import Simulator
 from tests.running import ImportClock, black_hole
 
 # Tests that run in the background inherit these as ignored, and no shell that a test starts could
-# catch them: what was ignored when a shell began stays ignored.
+# catch them: a signal that was ignored when a shell started stays ignored.
 for _number in (getattr(signal, name, None) for name in ("SIGINT", "SIGQUIT", "SIGHUP")):
     if _number is not None and signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, signal.SIG_DFL)
@@ -29,7 +29,7 @@ if sys.platform == "win32":
         )
     ]
 
-# A busy machine is no reason for a property to fail.
+# A property must not fail because the machine is busy.
 settings.register_profile("no clock", deadline=None)
 settings.load_profile("no clock")
 
@@ -41,7 +41,7 @@ def import_clock() -> ImportClock:
 
 @pytest.fixture(scope="module")
 def simulator() -> Iterator[Simulator]:
-    """A simulator of a module's tests; one that changes it has its own."""
+    """The simulator of a module's tests; a module whose tests change it defines its own."""
     with Simulator(speed=20) as running:
         yield running
 

@@ -1,10 +1,10 @@
-"""Random mutations of untrusted input: only errors of the package may come out.
+"""Random mutations of untrusted input: only errors of the package may be raised.
 
     python tests/fuzz.py --minutes 10 [--seed N]
 
 Responses of the service (the API page's examples), its errors, configuration files and standard
 input are mutated and read; what can be read is rendered in every format. Any other exception, or
-output that is not what its format promises, ends it with 1 and keeps the input in a file.
+output that is not valid in its format, ends it with 1 and stores the input in a file.
 """
 
 import argparse
@@ -117,7 +117,7 @@ def mutated(rng: random.Random, values: Sequence[Any]) -> bytes:
 def check_clean(text: str) -> None:
     found = CONTROL.search(text)
     if found:
-        raise AssertionError(f"a control character gets through: {found[0]!r}")
+        raise AssertionError(f"a control character is not escaped: {found[0]!r}")
 
 
 def read_and_render(body: bytes) -> None:
@@ -125,7 +125,7 @@ def read_and_render(body: bytes) -> None:
         task = read_task(body)
     except ValueError:
         return
-    snapshots = [Snapshot("asked", task, settled=True)]
+    snapshots = [Snapshot("given", task, settled=True)]
     for utc, compact, unicode in ((True, False, True), (False, True, False)):
         options = RenderOptions(utc=utc, compact=compact, unicode=unicode)
         pieces = [text for row in tree_rows(snapshots[0], options) for text, _ in row.label]
@@ -133,7 +133,7 @@ def read_and_render(body: bytes) -> None:
             raise AssertionError("a line of the tree has a line break")
         check_clean("".join(render("tree", snapshots, options)).replace("\t", "\x00"))
     streams = Streams(_Nowhere(), _Nowhere())  # type: ignore[arg-type]
-    log = ChangeLog(WaitState(["asked"]), streams, streams.write, RenderOptions(utc=True))
+    log = ChangeLog(WaitState(["given"]), streams, streams.write, RenderOptions(utc=True))
     text = log.lines(snapshots[0])
     for line in text.splitlines():
         check_clean(line)
@@ -146,8 +146,8 @@ def read_and_render(body: bytes) -> None:
         check_clean(line)
         if line.count("\t") != 9 or not line.endswith("\n"):
             raise AssertionError("a TSV line does not have ten fields")
-    lost = Snapshot("lost", None, ConfigurationError("x"))
-    report = "".join(render("junit", [*snapshots, lost], RenderOptions(strict=True)))
+    failed = Snapshot("unavailable", None, ConfigurationError("x"))
+    report = "".join(render("junit", [*snapshots, failed], RenderOptions(strict=True)))
     root = ET.fromstring(report.encode())
     if int(root.get("tests", "-1")) != len(root.findall(".//testcase")):
         raise AssertionError("the counts of the JUnit report are wrong")
@@ -162,7 +162,7 @@ def read_error_body(body: bytes) -> None:
     if not isinstance(error, DlftaskError):
         raise TypeError("not an error of the package")
     check_clean(escape_controls(str(error)))
-    write_error(error, Streams(_Nowhere(), _Nowhere()), task_id="asked")  # type: ignore[arg-type]
+    write_error(error, Streams(_Nowhere(), _Nowhere()), task_id="given")  # type: ignore[arg-type]
 
 
 class _Nowhere:
@@ -209,7 +209,7 @@ def read_duration(body: bytes) -> None:
 
 
 def fuzz(seconds: float, seed: int, *, most: int | None = None) -> int:
-    """Try inputs for a time, or ``most`` of them; return how many were tried."""
+    """Try inputs for some seconds, or ``most`` of them; return how many were tried."""
     rng = random.Random(seed)
     until = time.monotonic() + seconds
     tried = 0
@@ -258,7 +258,7 @@ def main() -> int:
     except Exception:  # noqa: BLE001 - any exception is a finding
         traceback.print_exc()
         return 1
-    sys.stdout.write(f"{tried:,} inputs tried: only errors of the package came out\n")
+    sys.stdout.write(f"{tried:,} inputs tried: only errors of the package were raised\n")
     return 0
 
 

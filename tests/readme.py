@@ -1,4 +1,4 @@
-"""The README as tests read it: its blocks and tables, and a shell that runs what is in them."""
+"""The README for tests: its blocks and tables, and a shell that runs what is in them."""
 
 import os
 import re
@@ -53,7 +53,7 @@ def block(heading: str, language: str = "sh", *, number: int = 0) -> str:
 
 
 def table(first_column: str) -> list[list[str]]:
-    """The cells of the table whose first column has that title."""
+    """The cells of the table whose first column has this title."""
     lines = README.splitlines()
     start = next(i for i, line in enumerate(lines) if line.startswith(f"| {first_column} |"))
     rows = []
@@ -65,7 +65,7 @@ def table(first_column: str) -> list[list[str]]:
 
 
 def needs(*programs: str) -> None:
-    """Skip the test where a program is missing; fail it where nothing may be skipped."""
+    """Skip the test if a program is missing; fail it if nothing may be skipped."""
     for program in programs:
         if shutil.which(program) is None:
             if os.environ.get("DLFTASK_TEST_ALL"):
@@ -82,7 +82,7 @@ def write_program(folder: Path, name: str, text: str) -> None:
 def run_in_shell(
     text: str, folder: Path, variables: Mapping[str, str], *, shell: str = "bash"
 ) -> subprocess.CompletedProcess[str]:
-    """Run a script in a folder, which is its home too; ``dlftask`` and ``python`` are these."""
+    """Run a script in a folder, also its home, with this checkout's ``dlftask`` and ``python``."""
     needs(shell)
     programs = folder / "programs"
     programs.mkdir(exist_ok=True)

@@ -18,7 +18,7 @@ LIMIT_S = 1.0
 
 
 class ImportClock:
-    """The simulator's time: imports run until a test sets it ahead."""
+    """The simulator's clock: imports run until a test sets it forward."""
 
     ahead_s = 0.0
 
@@ -26,7 +26,7 @@ class ImportClock:
         return time.time() + self.ahead_s
 
     def end_imports(self) -> None:
-        """Let every import that was started end."""
+        """Make every import that was started end."""
         self.ahead_s += 60.0
 
 

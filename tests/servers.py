@@ -1,4 +1,4 @@
-"""Servers that respond as no service should: real sockets, scripted bytes."""
+"""Servers with scripted, often bad responses, on real sockets."""
 
 import contextlib
 import socket
@@ -19,7 +19,7 @@ Talk = Callable[[socket.socket, bytes], object]
 TASK = b'{"id": "t1", "status": "SUCCESSFUL", "name": "Import", "subtasks": []}'
 
 
-def answer(
+def http_response(
     body: bytes = TASK, *, status: str = "200 OK", headers: Mapping[str, str] | None = None
 ) -> bytes:
     """A well-formed HTTP/1.1 response; a header passed in replaces the usual one."""
@@ -101,7 +101,7 @@ class Server:
     def _serve(self, connection: socket.socket) -> None:
         plain = connection
         try:
-            # A client that goes away, or does not like the certificate, is what is being tested.
+            # Tests have clients that disconnect, or do not accept the certificate.
             with contextlib.suppress(OSError):
                 if self._tls is not None:
                     connection = self._tls.wrap_socket(connection, server_side=True)
@@ -121,7 +121,7 @@ class Server:
 
 
 def read_head(connection: socket.socket) -> bytes:
-    """A request up to its first empty line; empty where the client went away."""
+    """A request up to its first empty line; empty if the client has disconnected."""
     head = b""
     while b"\r\n\r\n" not in head:
         part = connection.recv(65536)
@@ -137,7 +137,7 @@ def request_path(head: bytes) -> str:
 
 
 def forwarding(names: Mapping[str, int], *, seen: list[str] | None = None) -> Talk:
-    """A proxy, for plain http and CONNECT, that takes host names to ports of loopback.
+    """A proxy, for plain http and CONNECT, that maps host names to ports of loopback.
 
     ``seen`` gets the request line of each request.
     """
@@ -181,6 +181,6 @@ def chunked(parts: Iterable[bytes]) -> bytes:
 
 
 def new_transport(*, trace: Callable[[str], None] | None = None, **limits: Any) -> Transport:
-    """A transport as a client makes it, but at any rate unless one is given."""
+    """A transport as a client makes it, but without a limit of its rate unless one is given."""
     settings = Settings(Profile(None, "default", {}), {}, Path(), {}, rate=None)
     return Transport(settings._replace(**limits), trace)

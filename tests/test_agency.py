@@ -1,4 +1,4 @@
-"""A machine's own identity: fetched when asked for, and again before it expires."""
+"""A machine's own identity: fetched when it is needed, and again before it expires."""
 
 import json
 import socket
@@ -25,7 +25,7 @@ from dlftask.errors import (
 from dlftask.profiles import Profile
 from dlftask.settings import Settings
 from dlftask.simulator import Simulator
-from tests.servers import Server, answer, new_transport, sending
+from tests.servers import Server, http_response, new_transport, sending
 
 START = 1_767_225_600.0  # 2026-01-01T00:00:00Z
 
@@ -43,24 +43,24 @@ def find(transport: Transport, environ: dict[str, str], home: Path) -> Credentia
     return find_credentials(settings, transport.send)
 
 
-def let_in(transport: Transport, simulator: Simulator, credentials: Credentials) -> bool:
+def is_accepted(transport: Transport, simulator: Simulator, credentials: Credentials) -> bool:
     url = f"{simulator.endpoint}/v3/projects?name=cn-north-4"
     return transport.send("GET", url, auth=credentials.auth(None)).ok
 
 
 @pytest.mark.parametrize("metadata_token", [True, False])
-def test_the_metadata_service_lets_in_with_and_without_its_token(
+def test_keys_of_the_metadata_service_are_accepted_with_and_without_its_token(
     transport: Transport, tmp_path: Path, *, metadata_token: bool
 ) -> None:
     with Simulator(metadata_token=metadata_token) as simulator:
         environ = {"DLFTASK_METADATA_ENDPOINT": simulator.endpoint}
         credentials = find(transport, environ, tmp_path)
-        assert let_in(transport, simulator, credentials)
+        assert is_accepted(transport, simulator, credentials)
         refused = credentials.auth(None)
         simulator.expire_temporary_keys()
-        assert not let_in(transport, simulator, credentials)
+        assert not is_accepted(transport, simulator, credentials)
         assert credentials.forget(refused)
-        assert let_in(transport, simulator, credentials)
+        assert is_accepted(transport, simulator, credentials)
 
 
 def test_a_pods_identity_comes_before_the_machines(transport: Transport, tmp_path: Path) -> None:
@@ -72,20 +72,20 @@ def test_a_pods_identity_comes_before_the_machines(transport: Transport, tmp_pat
             "HC_CONTAINER_CREDENTIALS_FULL_URI": simulator.pod_identity_uri,
             "HC_CONTAINER_AUTHORIZATION_TOKEN_FILE": str(word),
         }
-        assert let_in(transport, simulator, find(transport, environ, tmp_path))
+        assert is_accepted(transport, simulator, find(transport, environ, tmp_path))
         word.write_text("wrong")
         with pytest.raises(AuthenticationError, match="HTTP 401"):
             find(transport, environ, tmp_path).auth(None)
 
 
 class Metadata:
-    """Answers as a metadata service without tokens would, at a time of its own."""
+    """Responds like a metadata service without tokens, with a clock of its own."""
 
     def __init__(self, life_s: float = 3600.0) -> None:
         self.now = START
         self.life_s = life_s
         self.fetched = 0
-        self.answer: Response | DlftaskError | None = None
+        self.response: Response | DlftaskError | None = None
         self.token_status = 404
         self.direct: set[bool] = set()
 
@@ -95,10 +95,10 @@ class Metadata:
         self.direct.add(how.get("direct", False))
         if method == "PUT":
             return Response(self.token_status, {}, b"")
-        if isinstance(self.answer, DlftaskError):
-            raise self.answer
-        if self.answer is not None:
-            return self.answer
+        if isinstance(self.response, DlftaskError):
+            raise self.response
+        if self.response is not None:
+            return self.response
         self.fetched += 1
         end = datetime.fromtimestamp(self.now + self.life_s, UTC)
         key = {
@@ -121,7 +121,7 @@ def access_key(agency: Credentials) -> str:
 
 
 @pytest.mark.parametrize(("life_s", "kept_s"), [(86_400.0, 86_100.0), (400.0, 300.0)])
-def test_a_pair_is_fetched_afresh_before_it_runs_out(life_s: float, kept_s: float) -> None:
+def test_a_key_pair_is_fetched_again_before_it_expires(life_s: float, kept_s: float) -> None:
     metadata = Metadata(life_s)
     agency = metadata.agency()
     assert metadata.fetched == 0
@@ -132,47 +132,47 @@ def test_a_pair_is_fetched_afresh_before_it_runs_out(life_s: float, kept_s: floa
     assert access_key(agency) == "AK2"
 
 
-def test_a_pair_serves_to_its_end_where_no_fresh_one_comes() -> None:
+def test_a_key_pair_is_used_until_it_expires_if_no_new_one_comes() -> None:
     metadata = Metadata()
     agency = metadata.agency()
     first = agency.auth(None)
-    metadata.answer = ServiceUnavailable("down")
+    metadata.response = ServiceUnavailable("down")
     metadata.now += 3400
     assert agency.auth(None) is first
     metadata.now += 200
     with pytest.raises(ServiceUnavailable):
         agency.auth(None)
-    metadata.answer = None
+    metadata.response = None
     assert access_key(agency) == "AK2"
 
 
-def test_a_pair_that_was_refused_does_not_serve_any_more() -> None:
+def test_a_refused_key_pair_is_not_used_again() -> None:
     metadata = Metadata()
     agency = metadata.agency()
     assert agency.forget(agency.auth(None))
-    metadata.answer = ServiceUnavailable("down")
+    metadata.response = ServiceUnavailable("down")
     with pytest.raises(ServiceUnavailable):
         agency.auth(None)
-    metadata.answer = None
+    metadata.response = None
     assert access_key(agency) == "AK2"
 
 
-def test_a_refusal_is_not_asked_for_again_by_each_of_a_thousand_tasks(
+def test_a_refusal_is_not_requested_again_for_each_task(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     metadata = Metadata()
     agency = metadata.agency()
-    metadata.answer = Response(404, {}, b"")
+    metadata.response = Response(404, {}, b"")
     for _ in range(2):
         with pytest.raises(AuthenticationError):
             agency.auth(None)
-        metadata.answer = None
+        metadata.response = None
     later_s = time.monotonic() + 11
     monkeypatch.setattr(time, "monotonic", lambda: later_s)
     assert access_key(agency) == "AK1"
 
 
-def test_many_threads_have_one_fetch() -> None:
+def test_many_threads_share_one_fetch() -> None:
     metadata = Metadata()
     agency = metadata.agency()
     with ThreadPoolExecutor(8) as pool:
@@ -181,14 +181,14 @@ def test_many_threads_have_one_fetch() -> None:
     assert set(map(id, keys)) == {id(keys[0])}
 
 
-def test_no_proxy_is_ever_asked() -> None:
+def test_no_proxy_is_ever_used() -> None:
     metadata = Metadata()
     metadata.agency().auth(None)
     assert metadata.direct == {True}
 
 
 @pytest.mark.parametrize("status", [404, 405, 503])
-def test_a_machine_without_metadata_tokens_is_asked_without_one(status: int) -> None:
+def test_without_metadata_tokens_the_key_is_requested_without_one(status: int) -> None:
     metadata = Metadata()
     metadata.token_status = status
     assert access_key(metadata.agency()) == "AK1"
@@ -206,9 +206,9 @@ def test_a_machine_without_metadata_tokens_is_asked_without_one(status: int) -> 
         (418, AuthenticationError),
     ],
 )
-def test_a_status_is_told_as_what_it_means(status: int, kind: type[DlftaskError]) -> None:
+def test_each_status_raises_its_own_error(status: int, kind: type[DlftaskError]) -> None:
     metadata = Metadata()
-    metadata.answer = Response(status, {}, b"")
+    metadata.response = Response(status, {}, b"")
     with pytest.raises(kind, match="metadata service") as caught:
         metadata.agency().auth(None)
     if status in (401, 403, 404):
@@ -232,16 +232,16 @@ KEY = {
         b"{}",
         b'{"credential": null}',
         *(
-            json.dumps({"credential": {**KEY, part: bad}}).encode()
-            for part in KEY
+            json.dumps({"credential": {**KEY, name: bad}}).encode()
+            for name in KEY
             for bad in (7, "\n")
         ),
         json.dumps({"credential": {**KEY, "secret": ""}}).encode(),
     ],
 )
-def test_an_answer_without_a_key_pair_makes_no_sense(body: bytes) -> None:
+def test_a_response_without_a_key_pair_is_invalid(body: bytes) -> None:
     metadata = Metadata()
-    metadata.answer = Response(200, {}, body)
+    metadata.response = Response(200, {}, body)
     with pytest.raises(InvalidResponse) as caught:
         metadata.agency().auth(None)
     assert "geheim" not in str(caught.value)
@@ -282,7 +282,7 @@ def test_a_pods_secret_that_is_sent_back_as_the_request_id_is_not_repeated(
 ) -> None:
     word = tmp_path / "word"
     word.write_text("a-pods-own-secret")
-    refusal = answer(b"{}", status=status, headers={"X-Request-Id": "a-pods-own-secret"})
+    refusal = http_response(b"{}", status=status, headers={"X-Request-Id": "a-pods-own-secret"})
     with Server(sending(refusal)) as server:
         environ = {
             "HC_CONTAINER_CREDENTIALS_FULL_URI": f"{server.url}/identity",

@@ -1,4 +1,4 @@
-"""Help, and wrong turns that are corrected."""
+"""Help, and hints for usage errors."""
 
 import sys
 
@@ -12,26 +12,26 @@ TASK_ID = "008aae2e675d3bcb01675d3c66f20000"
 
 
 def test_the_help_of_dlftask_itself_fits_a_screen() -> None:
-    bare, asked, by_name = run_dlftask(), run_dlftask("--help"), run_dlftask("help")
-    assert (bare.returncode, asked.returncode, by_name.returncode) == (2, 0, 0)
-    assert bare.stdout == asked.stdout == by_name.stdout
+    bare, by_option, by_name = run_dlftask(), run_dlftask("--help"), run_dlftask("help")
+    assert (bare.returncode, by_option.returncode, by_name.returncode) == (2, 0, 0)
+    assert bare.stdout == by_option.stdout == by_name.stdout
     assert len(bare.stdout.splitlines()) <= 24
     assert "\x1b" not in bare.stdout
 
 
 @pytest.mark.parametrize("command", ["get", "watch"])
 def test_a_commands_help_names_each_option_its_variable_and_its_default(command: str) -> None:
-    asked, by_name = run_dlftask(command, "-h"), run_dlftask("help", command)
-    assert (asked.returncode, by_name.returncode) == (0, 0)
-    assert asked.stdout == by_name.stdout
-    assert max(map(len, asked.stdout.splitlines())) <= 80
+    by_option, by_name = run_dlftask(command, "-h"), run_dlftask("help", command)
+    assert (by_option.returncode, by_name.returncode) == (0, 0)
+    assert by_option.stdout == by_name.stdout
+    assert max(map(len, by_option.stdout.splitlines())) <= 80
     for option in options_of(command):
-        assert f"{option.name} {option.metavar}".rstrip() in asked.stdout
+        assert f"{option.name} {option.metavar}".rstrip() in by_option.stdout
         if option.variable:
-            assert f"[env: {option.variable}" in asked.stdout
+            assert f"[env: {option.variable}" in by_option.stdout
         if option.default:
-            assert f"[default: {option.default}]" in asked.stdout
-    assert ("--wait " in asked.stdout) == (command == "get")
+            assert f"[default: {option.default}]" in by_option.stdout
+    assert ("--wait " in by_option.stdout) == (command == "get")
 
 
 def test_help_on_a_terminal_has_its_width_and_colored_headings() -> None:
@@ -80,13 +80,13 @@ def test_help_on_a_terminal_has_its_width_and_colored_headings() -> None:
         (["frobnicate"], "dlftask --help"),
     ],
 )
-def test_a_wrong_turn_is_one_line_and_its_hint(args: list[str], hint: str) -> None:
+def test_a_usage_error_is_one_line_and_its_hint(args: list[str], hint: str) -> None:
     finished = run_dlftask(*args)
     assert (finished.returncode, finished.stdout) == (2, "")
-    error, told = finished.stderr.splitlines()
+    error, hint_line = finished.stderr.splitlines()
     assert error.startswith("dlftask: error: ")
-    assert told.startswith("hint: ")
-    assert hint in told
+    assert hint_line.startswith("hint: ")
+    assert hint in hint_line
     assert "s3cret" not in finished.stderr
 
 
@@ -106,9 +106,9 @@ def test_an_error_and_its_hint_are_colored_where_colors_are_chosen(
 ) -> None:
     finished = run_dlftask(*args, env=env)
     assert finished.returncode == 2
-    error, told = finished.stderr.splitlines()
+    error, hint_line = finished.stderr.splitlines()
     assert error.startswith("\x1b[1;31mdlftask: error:\x1b[0m") == colored
-    assert told.startswith("\x1b[1;36mhint:\x1b[0m") == colored
+    assert hint_line.startswith("\x1b[1;36mhint:\x1b[0m") == colored
     assert ("\x1b" in finished.stderr) == colored
 
 
@@ -118,17 +118,17 @@ def test_watch_accepts_wait() -> None:
 
 
 @pytest.mark.parametrize("command", ["get", "watch"])
-def test_a_region_and_credentials_that_are_missing_are_named_at_once(command: str) -> None:
+def test_a_missing_region_and_missing_credentials_are_reported_together(command: str) -> None:
     finished = run_dlftask(command, TASK_ID)
     assert (finished.returncode, finished.stdout) == (2, "")
-    error, told = finished.stderr.splitlines()
+    error, hint_line = finished.stderr.splitlines()
     assert ("region" in error, "credentials" in error) == (True, True)
-    assert ("--region" in told, "DLFTASK_TOKEN" in told) == (True, True)
+    assert ("--region" in hint_line, "DLFTASK_TOKEN" in hint_line) == (True, True)
     finished = run_dlftask(command, TASK_ID, env={"DLFTASK_TOKEN": "s3cret-value"})
     assert "region" in finished.stderr
     assert "credentials" not in finished.stderr
 
 
-def test_options_have_no_two_names_alike() -> None:
+def test_no_two_options_have_the_same_short_name() -> None:
     shorts = [option.short for option in OPTIONS.values() if option.short]
     assert len(set(shorts)) == len(shorts)

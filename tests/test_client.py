@@ -34,19 +34,19 @@ def client(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cl
         yield made
 
 
-def test_get_gives_the_task_as_it_is_now(client: Client) -> None:
+def test_get_returns_the_task_as_it_is_now(client: Client) -> None:
     task = client.get(FAILED)
     assert task.status == Status.FAILED
     assert task.message == "Failed to read the OBS file obs://aaaaa/traffic2.zip. "
 
 
-def test_a_failed_task_is_an_answer_and_no_exception(client: Client, simulator: Simulator) -> None:
+def test_a_failed_task_is_returned_and_not_raised(client: Client, simulator: Simulator) -> None:
     task = client.wait(simulator.start_import("obs://b/fail.zip"), interval=0.05)
     assert task.status == Status.FAILED
-    assert any(part.status == Status.FAILED for part in task.subtasks)
+    assert any(subtask.status == Status.FAILED for subtask in task.subtasks)
 
 
-def test_watch_gives_each_change_of_each_task(client: Client, simulator: Simulator) -> None:
+def test_watch_yields_each_change_of_each_task(client: Client, simulator: Simulator) -> None:
     running = simulator.start_import("obs://b/jobs.zip")
     snapshots = list(client.watch([SUCCESSFUL, running, "nope"], interval=0.05))
     last = {snapshot.task_id: snapshot for snapshot in snapshots}
@@ -58,7 +58,7 @@ def test_watch_gives_each_change_of_each_task(client: Client, simulator: Simulat
     assert len([s for s in snapshots if s.task_id == running]) > 3
 
 
-def test_what_goes_wrong_is_raised(client: Client, simulator: Simulator) -> None:
+def test_errors_are_raised(client: Client, simulator: Simulator) -> None:
     with pytest.raises(TaskNotFound, match="does not exist"):
         client.get("nope")
     with pytest.raises(ConfigurationError, match="task ID"):
@@ -71,7 +71,7 @@ def test_what_goes_wrong_is_raised(client: Client, simulator: Simulator) -> None
     assert caught.value.http_status == 503
 
 
-def test_a_wait_has_an_end(client: Client, simulator: Simulator) -> None:
+def test_the_timeout_ends_a_wait(client: Client, simulator: Simulator) -> None:
     task_id = simulator.start_import("obs://b/big.zip")
     simulator.set_faults(Fault(delay_s=30.0, after=1))
     began_s = time.monotonic()
@@ -80,7 +80,7 @@ def test_a_wait_has_an_end(client: Client, simulator: Simulator) -> None:
     assert time.monotonic() - began_s < 1.5
 
 
-def test_a_token_given_beats_the_environment_and_is_shown_nowhere(
+def test_a_token_argument_beats_the_environment_and_is_not_shown(
     simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DLFTASK_TOKEN", "wrong")
@@ -105,7 +105,7 @@ def test_the_project_is_looked_up_once(simulator: Simulator) -> None:
 
 @pytest.mark.parametrize("seconds", [0, -1, float("nan"), "5s"])
 @pytest.mark.parametrize("name", ["timeout", "interval", "max_outage"])
-def test_a_time_that_is_none_is_refused_before_anything_is_asked(
+def test_an_invalid_time_is_refused_before_any_request(
     client: Client, simulator: Simulator, name: str, seconds: float
 ) -> None:
     with pytest.raises(ConfigurationError, match="number of seconds"):

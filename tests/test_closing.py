@@ -1,4 +1,4 @@
-"""A client from Python: what it leaves behind once it is closed, and what it refuses."""
+"""A client from Python: what is left once it is closed, and what it refuses."""
 
 import contextlib
 import gc
@@ -13,9 +13,9 @@ import pytest
 
 from dlftask import Client, ConfigurationError, DlftaskError
 from dlftask.waiting.workers import WorkerPool
-from tests.servers import TASK, Server, Talk, answer, new_transport, request_path, sending
+from tests.servers import TASK, Server, Talk, http_response, new_transport, request_path, sending
 
-RUNNING = answer(TASK.replace(b"SUCCESSFUL", b"RUNNING"))
+RUNNING = http_response(TASK.replace(b"SUCCESSFUL", b"RUNNING"))
 pytestmark = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="Linux counts them")
 
 
@@ -35,7 +35,7 @@ def sockets_to(port: int) -> int:
 
 @contextlib.contextmanager
 def nothing_left(server: Server) -> Iterator[None]:
-    """Check that what is done inside leaves no thread of the client's and no socket of its."""
+    """Check that the block leaves no thread and no socket of a client."""
     before = set(threading.enumerate())
 
     def left() -> list[str]:
@@ -83,12 +83,12 @@ def test_closing_ends_a_request_in_flight(talk: Talk) -> None:
     assert len(errors) == 1
 
 
-def test_closing_closes_idle_connections_though_an_error_of_another_is_kept() -> None:
+def test_closing_closes_idle_connections_even_if_an_error_of_another_is_kept() -> None:
     errors: list[DlftaskError] = []
 
     def talk(connection: socket.socket, head: bytes) -> None:
         if request_path(head) == "/idle":
-            connection.sendall(answer())
+            connection.sendall(http_response())
         else:
             silent(connection, head)
 
@@ -96,7 +96,7 @@ def test_closing_closes_idle_connections_though_an_error_of_another_is_kept() ->
         try:
             transport.send("GET", f"{server.url}/in-flight")
         except DlftaskError as error:
-            errors.append(error)  # and with it the frames that it came through
+            errors.append(error)  # and with it the frames of its traceback
 
     with Server(talk, keep_alive=True) as server, nothing_left(server):
         transport = new_transport(read_timeout_s=600.0)
@@ -110,7 +110,7 @@ def test_closing_closes_idle_connections_though_an_error_of_another_is_kept() ->
     assert len(errors) == 1
 
 
-def test_a_watch_that_is_left_early_leaves_nothing() -> None:
+def test_a_watch_that_is_stopped_early_leaves_nothing_behind() -> None:
     server = Server(sending(RUNNING), keep_alive=True)
     with server, nothing_left(server), client_of(server) as client:
         for snapshot in client.watch(["t1", "t2", "t3"], interval=0.05):
@@ -118,8 +118,8 @@ def test_a_watch_that_is_left_early_leaves_nothing() -> None:
                 break
 
 
-def test_a_client_that_was_used_or_not_leaves_nothing() -> None:
-    with Server(sending(answer()), keep_alive=True) as server, nothing_left(server):
+def test_a_closed_client_leaves_nothing_behind_used_or_not() -> None:
+    with Server(sending(http_response()), keep_alive=True) as server, nothing_left(server):
         client_of(server).close()
         with client_of(server) as client:
             client.get("t1")
@@ -128,7 +128,7 @@ def test_a_client_that_was_used_or_not_leaves_nothing() -> None:
         client.close()
 
 
-def test_the_threads_of_a_program_share_the_limit_of_requests_at_once() -> None:
+def test_the_threads_of_a_program_share_the_limit_of_simultaneous_requests() -> None:
     counting = threading.Lock()
     now = most = 0
 
@@ -140,7 +140,7 @@ def test_the_threads_of_a_program_share_the_limit_of_requests_at_once() -> None:
         time.sleep(0.2)
         with counting:
             now -= 1
-        connection.sendall(answer())
+        connection.sendall(http_response())
 
     with Server(talk, keep_alive=True) as server:
         with client_of(server, concurrency=3, rate="none") as client:
@@ -153,18 +153,22 @@ def test_the_threads_of_a_program_share_the_limit_of_requests_at_once() -> None:
         assert max(most, server.connections) <= 3
 
 
-def test_a_program_connects_for_its_requests_alone() -> None:
-    with Server(sending(answer())) as server, nothing_left(server), client_of(server) as client:
+def test_a_program_connects_only_for_its_requests() -> None:
+    with (
+        Server(sending(http_response())) as server,
+        nothing_left(server),
+        client_of(server) as client,
+    ):
         assert list(client.watch([])) == []
         assert server.connections == 0
 
 
-def test_closing_before_a_call_has_begun_leaves_nothing() -> None:
+def test_closing_while_a_call_starts_leaves_nothing_behind() -> None:
     def get(client: Client) -> None:
         with contextlib.suppress(DlftaskError):
             client.get("t1")
 
-    with Server(sending(answer()), keep_alive=True) as server, nothing_left(server):
+    with Server(sending(http_response()), keep_alive=True) as server, nothing_left(server):
         for pause_us in range(100):
             client = client_of(server)
             thread = threading.Thread(target=get, args=(client,), daemon=True)
@@ -176,12 +180,12 @@ def test_closing_before_a_call_has_begun_leaves_nothing() -> None:
             thread.join()
 
 
-def test_a_client_keeps_nothing_of_a_call_that_is_over() -> None:
+def test_a_client_keeps_nothing_of_a_finished_call() -> None:
     def pools() -> int:
         gc.collect()
         return sum(isinstance(one, WorkerPool) for one in gc.get_objects())
 
-    with Server(sending(answer()), keep_alive=True) as server, client_of(server) as client:
+    with Server(sending(http_response()), keep_alive=True) as server, client_of(server) as client:
         before = pools()
         for _ in range(20):
             client.get("t1")
@@ -191,15 +195,15 @@ def test_a_client_keeps_nothing_of_a_call_that_is_over() -> None:
         assert pools() == before
 
 
-def test_kept_connections_that_died_are_closed_too() -> None:
-    server = Server(sending(answer()))
+def test_idle_connections_that_the_server_closed_are_closed_too() -> None:
+    server = Server(sending(http_response()))
     with server, nothing_left(server), client_of(server) as client:
         for _ in range(5):
             list(client.watch([f"t{n}" for n in range(8)]))
 
 
-def test_a_closed_client_says_so_at_once() -> None:
-    with Server(sending(answer())) as server:
+def test_a_closed_client_raises_at_once() -> None:
+    with Server(sending(http_response())) as server:
         with client_of(server) as client:
             pass
         with pytest.raises(ConfigurationError, match="closed"):
@@ -208,23 +212,23 @@ def test_a_closed_client_says_so_at_once() -> None:
 
 
 @pytest.mark.parametrize("task_id", [None, 5, b"abc", ["t1"], True])
-def test_a_task_id_of_a_wrong_type_is_named_and_asks_nothing(task_id: Any) -> None:
-    with Server(sending(answer())) as server, client_of(server) as client:
-        asks: list[Callable[[], object]] = [
+def test_a_task_id_of_a_wrong_type_is_named_and_sends_no_request(task_id: Any) -> None:
+    with Server(sending(http_response())) as server, client_of(server) as client:
+        calls: list[Callable[[], object]] = [
             lambda: client.get(task_id),
             lambda: client.wait(task_id),
             lambda: list(client.watch([task_id])),
         ]
-        for ask in asks:
+        for call in calls:
             with pytest.raises((TypeError, ConfigurationError), match="task_id"):
-                ask()
+                call()
         assert server.connections == 0
 
 
 @pytest.mark.parametrize("task_ids", [None, 5, b"abc", "t1"])
 def test_tasks_of_a_wrong_type_are_named(task_ids: Any) -> None:
     with (
-        Server(sending(answer())) as server,
+        Server(sending(http_response())) as server,
         client_of(server) as client,
         pytest.raises((TypeError, ConfigurationError), match="task_ids"),
     ):
@@ -279,7 +283,7 @@ def test_a_rate_is_a_number_or_none(rate: Any, expected: int | None) -> None:
 @pytest.mark.parametrize("seconds", ["5", True, -1, [], b"5"])
 def test_a_time_of_a_wrong_type_is_named(name: str, seconds: Any) -> None:
     with (
-        Server(sending(answer())) as server,
+        Server(sending(http_response())) as server,
         client_of(server) as client,
         pytest.raises((TypeError, ConfigurationError), match=name),
     ):
@@ -288,7 +292,7 @@ def test_a_time_of_a_wrong_type_is_named(name: str, seconds: Any) -> None:
 
 @pytest.mark.parametrize("fail_fast", ["no", 0, None, []])
 def test_fail_fast_of_a_wrong_type_is_named(fail_fast: Any) -> None:
-    with Server(sending(answer())) as server, client_of(server) as client:
+    with Server(sending(http_response())) as server, client_of(server) as client:
         with pytest.raises(TypeError, match="fail_fast"):
             client.wait("t1", fail_fast=fail_fast)
         assert not server.heads

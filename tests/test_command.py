@@ -1,4 +1,4 @@
-"""One run of a command: what it leaves on its streams, in its reports and as its status."""
+"""One run of a command: what it writes to its streams and reports, and its exit status."""
 
 import io
 import json
@@ -48,7 +48,7 @@ def close_files() -> Iterator[None]:
 
 
 class Pipes:
-    """Both streams into files, which are closed after the test."""
+    """Both streams as files, which are closed after the test."""
 
     def __init__(self, color: str | None = None) -> None:
         self._out = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115
@@ -128,7 +128,7 @@ def test_plain_progress_prints_lines_on_a_terminal_and_no_tree(simulator: Simula
 
 
 @pytest.mark.parametrize("words", ["watch", "get --wait"])
-def test_no_progress_leaves_the_result_alone(simulator: Simulator, words: str) -> None:
+def test_without_progress_only_the_result_is_printed(simulator: Simulator, words: str) -> None:
     task_id = simulator.start_import()
     pipes = Pipes()
     assert run_command(simulator, words, task_id, streams=pipes.streams, progress="none") == 0
@@ -136,7 +136,7 @@ def test_no_progress_leaves_the_result_alone(simulator: Simulator, words: str) -
     assert pipes.err == []
 
 
-def test_of_a_thousand_subtasks_the_last_screen_names_the_one_that_failed() -> None:
+def test_the_last_screen_names_the_failed_one_of_a_thousand_subtasks() -> None:
     with Simulator(speed=9.3) as simulator, Screen(24, 80) as terminal:
         task_id = simulator.start_import("obs://a/big-and-fails.zip")
         assert run_command(simulator, "watch", task_id, streams=terminal.streams) == 1
@@ -147,7 +147,7 @@ def test_of_a_thousand_subtasks_the_last_screen_names_the_one_that_failed() -> N
         assert f"dlftask get {task_id}" in end
 
 
-def test_watch_ends_with_a_line_that_sums_up(simulator: Simulator) -> None:
+def test_watch_ends_with_a_summary_line(simulator: Simulator) -> None:
     with Screen(24, 80) as terminal:
         task_id = simulator.start_import()
         assert run_command(simulator, "watch", task_id, streams=terminal.streams) == 0
@@ -156,7 +156,7 @@ def test_watch_ends_with_a_line_that_sums_up(simulator: Simulator) -> None:
         )
 
 
-def test_get_sums_up_several_tasks_by_status_and_one_that_fits_not_at_all(
+def test_get_summarizes_several_tasks_by_status_but_not_one_that_fits(
     simulator: Simulator,
 ) -> None:
     with Screen(24, 80) as terminal:
@@ -183,7 +183,9 @@ def test_an_outage_leaves_the_last_frame_and_then_the_state(simulator: Simulator
     assert text.index("elapsed") < text.index(f"dlftask watch {task_id}")
 
 
-def test_the_timeout_leaves_the_last_state_once_and_sums_it_up(simulator: Simulator) -> None:
+def test_after_the_timeout_the_last_state_is_printed_once_with_a_summary(
+    simulator: Simulator,
+) -> None:
     simulator.speed = 0.1
     task_id = simulator.start_import()
     with Screen(24, 100) as terminal:
@@ -196,7 +198,7 @@ def test_the_timeout_leaves_the_last_state_once_and_sums_it_up(simulator: Simula
         )
 
 
-def test_the_command_that_shows_all_asks_the_same_service(simulator: Simulator) -> None:
+def test_the_command_that_shows_all_uses_the_same_service(simulator: Simulator) -> None:
     options = {"endpoint": simulator.endpoint, "compact": None, "insecure": True, "timeout": "9m"}
     settings = load_settings(
         {**options, "wait": True},
@@ -210,7 +212,7 @@ def test_the_command_that_shows_all_asks_the_same_service(simulator: Simulator) 
         assert terminal.lines[-1].endswith(f"(to see all: {shown})")
 
 
-def test_the_tab_shows_progress_where_it_is_known_and_is_cleared(
+def test_progress_in_the_tab_is_shown_on_known_terminals_and_removed(
     simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TERM_PROGRAM", "ghostty")
@@ -229,7 +231,7 @@ def test_the_tab_shows_progress_where_it_is_known_and_is_cleared(
 # On a pipe
 
 
-def test_lines_have_colours_on_a_pipe_where_asked_for(simulator: Simulator) -> None:
+def test_lines_on_a_pipe_have_colours_if_the_user_chose_them(simulator: Simulator) -> None:
     for words in ("watch", "get --wait"):
         pipes = Pipes("always")
         run_command(simulator, words, FAILED, streams=pipes.streams)
@@ -257,7 +259,7 @@ def test_the_trace_begins_with_what_is_used(simulator: Simulator) -> None:
         ("watch", {"DLFTASK_FAIL_FAST": "1"}, "DLFTASK_FAIL_FAST=0 dlftask watch"),
     ],
 )
-def test_fail_fast_says_how_to_resume_without_it(
+def test_fail_fast_prints_how_to_resume_without_it(
     simulator: Simulator, words: str, environ: dict[str, str], resumed: str
 ) -> None:
     task_id = simulator.start_import()
@@ -312,7 +314,7 @@ def test_a_report_has_the_last_state_after_the_timeout_and_after_an_outage(
 
 @contextmanager
 def interrupted(after_s: float) -> Iterator[None]:
-    """SIGTERM comes after so many seconds."""
+    """Send SIGTERM after ``after_s`` seconds."""
 
     def interrupt(number: int, _frame: FrameType | None) -> None:
         raise Interrupted(number)
@@ -328,7 +330,7 @@ def interrupted(after_s: float) -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def test_a_signal_leaves_reports_of_what_was_seen_and_of_what_was_not(
+def test_after_a_signal_reports_have_seen_and_unseen_tasks(
     simulator: Simulator, tmp_path: Path
 ) -> None:
     simulator.speed = 0.1
@@ -346,7 +348,9 @@ def test_a_signal_leaves_reports_of_what_was_seen_and_of_what_was_not(
     assert pipes.err[-1] == f"dlftask: to resume: dlftask get --wait {task_id} unseen"
 
 
-def test_after_a_signal_what_an_outage_had_ended_can_be_resumed_too(simulator: Simulator) -> None:
+def test_after_a_signal_a_task_that_an_outage_ended_can_be_resumed_too(
+    simulator: Simulator,
+) -> None:
     simulator.speed = 0.1
     ids = [simulator.start_import() for _ in range(2)]
     simulator.set_faults(Fault(status=503, after=1, task=ids[0]))
@@ -358,7 +362,7 @@ def test_after_a_signal_what_an_outage_had_ended_can_be_resumed_too(simulator: S
 
 
 @pytest.mark.parametrize(("task_id", "status"), [(SUCCESSFUL, 8), (FAILED, 1)])
-def test_a_report_that_cannot_be_written_is_8_where_all_else_went_well(
+def test_a_report_that_cannot_be_written_is_8_if_nothing_else_failed(
     simulator: Simulator, task_id: str, status: int
 ) -> None:
     pipes = Pipes()

@@ -1,4 +1,4 @@
-"""The TAB key, pressed in the real shells on a pseudo-terminal.
+"""Shell completion: the Tab key, pressed in the real shells on a pseudo-terminal.
 
 A shell that is not installed is skipped; with ``DLFTASK_TEST_ALL`` set that is a failure.
 """
@@ -25,13 +25,13 @@ from tests.cli import run_dlftask
 SCRIPTS = Path(__file__).parent.parent / "completions"
 SCRIPT_NAMES = {"bash": "dlftask.bash", "zsh": "_dlftask", "fish": "dlftask.fish"}
 SHELLS = tuple(SCRIPT_NAMES)
-PATIENCE_S = 20.0
-# Ends a line that TAB was pressed in: the shell says what the line has become, and empties it.
+TIMEOUT_S = 20.0
+# Ends a line in which Tab was pressed: the shell prints the completed line, and clears it.
 CLEAR_SCREEN = "\x0c"
-SAY_LINE = "\x07"
-SAID_LINE = re.compile(rb"\x1d(.*?)\x1e", re.DOTALL)
+PRINT_LINE = "\x07"
+PRINTED_LINE = re.compile(rb"\x1d(.*?)\x1e", re.DOTALL)
 COLUMNS = 120
-# Of two, no shell puts two beside each other on a screen that wide.
+# So long that no shell puts two of them beside each other on such a screen.
 NEWEST, MIDDLE, OLDEST = ("c" + "3" * 63, "a" + "1" * 63, "b" + "2" * 63)
 
 BASH_RC = """
@@ -41,8 +41,8 @@ bind 'set completion-query-items 0'
 bind 'set page-completions off'
 bind 'set bell-style none'
 bind 'set show-all-if-ambiguous on'
-_say_line() { printf '\\035%s\\036' "$READLINE_LINE"; READLINE_LINE=''; READLINE_POINT=0; }
-bind -x '"\\C-g": _say_line'
+_print_line() { printf '\\035%s\\036' "$READLINE_LINE"; READLINE_LINE=''; READLINE_POINT=0; }
+bind -x '"\\C-g": _print_line'
 set -u
 """
 ZSH_RC = """
@@ -50,9 +50,9 @@ PS1='ready> '
 unsetopt beep prompt_sp
 autoload -Uz compinit
 compinit -u -D
-_say_line() { printf '\\035%s\\036' "$BUFFER"; BUFFER=''; zle -Rc; }
-zle -N _say_line
-bindkey '^G' _say_line
+_print_line() { printf '\\035%s\\036' "$BUFFER"; BUFFER=''; zle -Rc; }
+zle -N _print_line
+bindkey '^G' _print_line
 LISTMAX=9999
 setopt nounset
 """
@@ -60,13 +60,13 @@ FISH_RC = """
 set -g fish_greeting
 set -g fish_autosuggestion_enabled 0
 function fish_prompt; printf 'ready> '; end
-function _say_line; printf '\\035%s\\036' (commandline | string collect); commandline ''; end
-bind \\cg _say_line
+function _print_line; printf '\\035%s\\036' (commandline | string collect); commandline ''; end
+bind \\cg _print_line
 """
 
 
 class _Screen(pyte.Screen):
-    """A terminal that answers: a shell may ask it what it is, and wait for that."""
+    """A terminal that responds to queries: a shell may send one and wait for the response."""
 
     child: "pexpect.spawn[bytes]"
 
@@ -75,7 +75,7 @@ class _Screen(pyte.Screen):
 
 
 class Shell:
-    """A shell with the completion script where its users have it, on a terminal."""
+    """A shell on a terminal, with the completion script where its users install it."""
 
     def __init__(self, name: str, folder: Path, **environment: str) -> None:
         self.name = name
@@ -105,7 +105,7 @@ class Shell:
             shim.chmod(stat.S_IRWXU)
         config = self.folder / "config"
         (config / "fish" / "completions").mkdir(parents=True)
-        # Else fish reads all manual pages, by a Python program of its own, when it first starts.
+        # Otherwise fish reads all manual pages, with a Python program, when it first starts.
         for folder in ("data", "cache"):  # fish 3 and fish 4
             (self.folder / folder / "fish" / "generated_completions").mkdir(parents=True)
         environment = {
@@ -144,23 +144,23 @@ class Shell:
         return " ".join(self.text.splitlines()[1:]).split()
 
     def remember(self, *task_ids: str) -> None:
-        """Make these the IDs last asked for, newest first."""
+        """Make these the recent task IDs, newest first."""
         self.recent.parent.mkdir(parents=True, exist_ok=True)
         self.recent.write_text("".join(f"{task_id}\n" for task_id in task_ids))
 
     def type(self, keys: str) -> str:
-        """What the line has become after these keys; ``text`` is the screen at that moment."""
-        self._child.send(CLEAR_SCREEN + keys + SAY_LINE)
-        deadline = time.monotonic() + PATIENCE_S
-        while not (said := SAID_LINE.search(self._unread)):
+        """The line after these keys; ``text`` is the screen at that moment."""
+        self._child.send(CLEAR_SCREEN + keys + PRINT_LINE)
+        deadline = time.monotonic() + TIMEOUT_S
+        while not (printed := PRINTED_LINE.search(self._unread)):
             self._read(deadline)
-        self._terminal.feed(self._unread[: said.start()])
+        self._terminal.feed(self._unread[: printed.start()])
         self.text = self._text()
-        self._unread = self._unread[said.end() :]
-        return said[1].decode()
+        self._unread = self._unread[printed.end() :]
+        return printed[1].decode()
 
     def _wait_for_text(self, text: str) -> None:
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + TIMEOUT_S
         while text not in self._text():
             self._read(deadline)
             self._terminal.feed(self._unread)
@@ -171,7 +171,9 @@ class Shell:
             left_s = max(0.0, deadline - time.monotonic())
             self._unread += self._child.read_nonblocking(65536, timeout=left_s)
         except (pexpect.TIMEOUT, pexpect.EOF):
-            pytest.fail(f"the shell says no more: {self._text()}{self._unread!r}", pytrace=False)
+            pytest.fail(
+                f"the shell prints nothing more: {self._text()}{self._unread!r}", pytrace=False
+            )
 
     def _text(self) -> str:
         return "\n".join(line.rstrip() for line in self._screen.display).rstrip()
@@ -198,7 +200,7 @@ def started(
 def shell(started: Shell) -> Iterator[Shell]:
     shutil.rmtree(started.folder / "state", ignore_errors=True)
     yield started
-    assert not started.marks.exists(), "TAB started a program"
+    assert not started.marks.exists(), "completion started a program"
 
 
 VALUES = {
@@ -276,7 +278,7 @@ def test_the_program_prints_the_script(name: str) -> None:
         ("dlftask get > con", "dlftask get > config/"),
     ],
 )
-def test_tab_finishes_a_word(shell: Shell, line: str, finished: str | None) -> None:
+def test_a_word_is_completed(shell: Shell, line: str, finished: str | None) -> None:
     shell.remember(NEWEST, MIDDLE, OLDEST)
     finished = finished or line[:-1] + OLDEST
     assert shell.type(line + "\t").rstrip(" =") == finished
@@ -295,13 +297,13 @@ def test_tab_finishes_a_word(shell: Shell, line: str, finished: str | None) -> N
         ("dlftask watch --auth ", AUTH_METHODS),
     ],
 )
-def test_tab_lists_words(shell: Shell, line: str, words: tuple[str, ...]) -> None:
+def test_words_are_listed(shell: Shell, line: str, words: tuple[str, ...]) -> None:
     shell.type(line + "\t")
     assert set(words) <= set(shell.offered)
 
 
 @pytest.mark.parametrize("command", ["get", "watch"])
-def test_tab_lists_every_option_that_the_help_names(shell: Shell, command: str) -> None:
+def test_every_option_of_the_help_is_listed(shell: Shell, command: str) -> None:
     run = [sys.executable, "-m", "dlftask", command, "--help"]
     text = subprocess.run(run, check=True, capture_output=True, text=True).stdout
     names = set(re.findall(r"^  +(?:-\w, )?(--[a-z-]+)", text, re.MULTILINE))
@@ -336,9 +338,9 @@ def test_a_task_id_on_the_line_is_not_offered_again(shell: Shell) -> None:
     assert "before" not in shell.offered
 
 
-# fish does not tell a completion what stands behind the cursor.
+# fish does not tell a completion script what is after the cursor.
 @pytest.mark.parametrize("started", ["bash", "zsh"], indirect=True)
-def test_a_task_id_behind_the_cursor_is_not_offered_again(shell: Shell) -> None:
+def test_a_task_id_after_the_cursor_is_not_offered_again(shell: Shell) -> None:
     shell.remember(NEWEST, MIDDLE, "behind", OLDEST)
     back_to_the_gap = "\x02" * len(" behind")
     shell.type(f"dlftask get  behind{back_to_the_gap}\t")
@@ -347,13 +349,13 @@ def test_a_task_id_behind_the_cursor_is_not_offered_again(shell: Shell) -> None:
 
 
 @pytest.mark.parametrize("started", ["bash", "zsh"], indirect=True)
-def test_what_stands_before_the_cursor_counts(shell: Shell) -> None:
+def test_only_the_word_before_the_cursor_is_completed(shell: Shell) -> None:
     line = shell.type("dlftask get -o ju --utc" + "\x02" * len(" --utc") + "\t")
     assert line.split() == ["dlftask", "get", "-o", "junit", "--utc"]
 
 
 def test_after_two_dashes_there_are_task_ids_only(shell: Shell) -> None:
-    shell.remember("--zz-id", NEWEST)  # what fish 4 finds in no option, even letter by letter
+    shell.remember("--zz-id", NEWEST)  # which matches no option, even letter by letter as in fish 4
     assert shell.type("dlftask get -- --z\t").rstrip() == "dlftask get -- --zz-id"
     assert shell.type("dlftask get -- --s\t") == "dlftask get -- --s"
     assert shell.type("dlftask get --zz\t") == "dlftask get --zz"
@@ -370,14 +372,14 @@ def test_after_two_dashes_there_are_task_ids_only(shell: Shell) -> None:
         "dlftask watch --wai",
     ],
 )
-def test_where_nothing_is_known_nothing_is_offered(shell: Shell, line: str) -> None:
+def test_unknown_values_have_no_completions(shell: Shell, line: str) -> None:
     shell.remember(NEWEST, MIDDLE)
     assert shell.type(line + "\t") == line
     assert shell.text in just(line)
 
 
 def just(line: str) -> tuple[str, str]:
-    """A screen with nothing else on it; bash takes the line away before it runs a key's command."""
+    """A screen with nothing else on it; bash removes the line before it runs a key's command."""
     return ("", f"ready> {line}".rstrip())
 
 
@@ -420,7 +422,7 @@ def _of_somebody_else(recent: Path) -> None:
         _of_somebody_else,
     ],
 )
-def test_no_recent_task_is_no_reason_to_complain(
+def test_a_missing_or_bad_history_prints_no_error(
     shell: Shell, make: Callable[[Path], None]
 ) -> None:
     shell.recent.parent.mkdir(parents=True)
@@ -429,7 +431,7 @@ def test_no_recent_task_is_no_reason_to_complain(
     assert shell.text in just("dlftask get ")
 
 
-def test_only_what_is_a_task_id_is_offered(shell: Shell) -> None:
+def test_only_valid_task_ids_are_offered(shell: Shell) -> None:
     made = shell.folder / "made"
     odd = [f"$(touch {made})", "`id`", "../x", "é" * 64, "a b", "\x1b[31mred", "", "x" * 129, "*"]
     shell.remember(*odd)
@@ -446,7 +448,7 @@ def test_only_what_is_a_task_id_is_offered(shell: Shell) -> None:
 
 @pytest.mark.parametrize("name", SHELLS)
 @pytest.mark.parametrize("state_home", ["", "relative"])
-def test_the_state_folder_is_below_home_where_none_is_named(
+def test_the_state_folder_is_below_home_by_default(
     name: str, state_home: str, tmp_path: Path
 ) -> None:
     with Shell(name, tmp_path, XDG_STATE_HOME=state_home) as shell:
@@ -455,7 +457,7 @@ def test_the_state_folder_is_below_home_where_none_is_named(
         assert shell.type("dlftask get c\t").rstrip() == f"dlftask get {NEWEST}"
 
 
-def test_a_program_that_is_started_leaves_its_mark(started: Shell) -> None:
+def test_starting_a_program_is_detected(started: Shell) -> None:
     started.type("dlftask\r")
     assert started.marks.exists()
     started.marks.unlink()

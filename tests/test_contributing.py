@@ -1,4 +1,4 @@
-"""The contributors' guide tells the truth: its layout, its commands, its limits."""
+"""The contributors' guide is correct: its layout, its commands, its limits."""
 
 import re
 import subprocess
@@ -34,14 +34,14 @@ def test_the_layout_is_the_package() -> None:
     assert listed_modules() == modules
 
 
-def test_its_commands_are_there() -> None:
+def test_its_commands_exist() -> None:
     paths = re.findall(r"(?:tests|completions)/[\w/]+\.py|\.ci/run", GUIDE)
     assert len(paths) >= 6
     for path in paths:
         assert (ROOT / path).is_file(), path
 
 
-def test_its_limits_are_those_that_are_measured() -> None:
+def test_its_limits_are_those_that_are_checked() -> None:
     assert f"longer than {MAX_FUNCTION} lines" in GUIDE
     assert f"longer than {MAX_MODULE}" in GUIDE
 

@@ -1,4 +1,4 @@
-"""Credentials: every source in its place, and refreshed."""
+"""Credentials: the order of the sources, and how they are refreshed."""
 
 import os
 import signal
@@ -24,7 +24,7 @@ from dlftask.simulator import Simulator
 from tests.cli import run_dlftask
 from tests.running import Running
 
-# The README's table, row by row: the order, the source, and what it gives.
+# The README's table, row by row in its order: the source, its setup, and what is sent then.
 PRECEDENCE: list[tuple[str, dict[str, Any], str]] = [
     ("--token-file", {"option": "t-option"}, "t-option"),
     ("DLFTASK_TOKEN", {"DLFTASK_TOKEN": "t-dlftask"}, "t-dlftask"),
@@ -42,7 +42,7 @@ KEYS = [row for row in PRECEDENCE if not row[2].startswith("t-")]
 
 
 def no_send(*args: Any, **kwargs: Any) -> Response:
-    raise AssertionError("nothing may be asked")
+    raise AssertionError("no request may be sent")
 
 
 def private(path: Path, text: str) -> Path:
@@ -98,7 +98,7 @@ def machine(tmp_path: Path) -> Machine:
 
 
 def sent(credentials: Credentials) -> str:
-    """The token or access key that a request is really sent with."""
+    """The token or access key that is really sent with a request."""
     headers = (
         requests.Request("GET", "https://a.example/", auth=credentials.auth(None)).prepare().headers
     )
@@ -125,7 +125,7 @@ def test_a_source_is_enough_alone(
 @pytest.mark.parametrize(
     ("method", "rows", "others"), [("token", TOKENS, KEYS), ("aksk", KEYS, TOKENS)]
 )
-def test_a_method_considers_its_own_kind_only(
+def test_a_method_uses_only_its_own_kind(
     machine: Machine, method: str, rows: list[Any], others: list[Any]
 ) -> None:
     for _, setup, _ in others:
@@ -145,7 +145,7 @@ PAIRS = [
 
 @pytest.mark.parametrize("method", ["auto", "aksk"])
 @pytest.mark.parametrize(("there", "missing"), [*PAIRS, *(pair[::-1] for pair in PAIRS)])
-def test_half_a_pair_is_told_and_never_completed_from_elsewhere(
+def test_half_a_key_pair_is_reported_and_never_completed_from_another_source(
     machine: Machine, method: str, there: str, missing: str
 ) -> None:
     machine.set({there: "geheim", missing: "", "ini": "[basic]\nak = a\nsk = s\n"})
@@ -155,12 +155,12 @@ def test_half_a_pair_is_told_and_never_completed_from_elsewhere(
     assert "geheim" not in str(caught.value)
 
 
-def test_half_a_pair_below_the_source_that_is_taken_does_not_matter(machine: Machine) -> None:
+def test_half_a_key_pair_below_the_source_that_is_used_does_not_matter(machine: Machine) -> None:
     machine.set({"HW_AUTH_TOKEN": "t", "HW_ACCESS_KEY": "half"})
     assert sent(machine.find()) == "t"
 
 
-def test_half_a_pair_in_files_names_the_file(machine: Machine) -> None:
+def test_half_a_key_pair_in_files_names_the_file(machine: Machine) -> None:
     machine.set({"profile": {"ak": "a"}})
     with pytest.raises(ConfigurationError, match=r"sk in table 'default' of .*config.toml is not"):
         machine.find()
@@ -178,7 +178,7 @@ def test_a_security_token_goes_with_its_pair(machine: Machine) -> None:
     assert request.headers["X-Project-Id"] == "p"
 
 
-def test_nothing_found_says_what_to_set(machine: Machine) -> None:
+def test_without_credentials_the_hint_lists_what_to_set(machine: Machine) -> None:
     machine.set({"DLFTASK_TOKEN": "", "HW_AUTH_TOKEN": " "})
     with pytest.raises(ConfigurationError, match="no credentials") as caught:
         machine.find()
@@ -188,7 +188,7 @@ def test_nothing_found_says_what_to_set(machine: Machine) -> None:
 
 @pytest.mark.parametrize("secret", ["geheim\ngeheim", "geheim\x7f", "gehéim", "geheim\udc80"])
 @pytest.mark.parametrize("name", ["DLFTASK_TOKEN", "HUAWEICLOUD_SDK_AK", "HW_SECRET_KEY"])
-def test_what_no_header_can_carry_is_told_by_its_source(
+def test_a_secret_that_no_header_can_carry_names_its_source(
     machine: Machine, secret: str, name: str
 ) -> None:
     machine.set({name: secret})
@@ -213,7 +213,7 @@ def test_white_space_around_a_token_is_not_part_of_it(machine: Machine) -> None:
         (b"one\ntwo", "character"),
     ],
 )
-def test_a_bad_token_file_is_told_by_its_path(tmp_path: Path, content: bytes, fault: str) -> None:
+def test_a_bad_token_file_is_named(tmp_path: Path, content: bytes, fault: str) -> None:
     path = tmp_path / "token"
     path.write_bytes(content)
     with pytest.raises(ConfigurationError, match=fault) as caught:
@@ -221,7 +221,7 @@ def test_a_bad_token_file_is_told_by_its_path(tmp_path: Path, content: bytes, fa
     assert str(path) in caught.value.message
 
 
-def test_a_token_file_that_is_missing_or_a_directory_is_told(tmp_path: Path) -> None:
+def test_a_token_file_that_is_missing_or_a_directory_is_named(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "missing"):
         with pytest.raises(ConfigurationError, match=r"directory|No such file") as caught:
             read_token_file(path)
@@ -257,7 +257,7 @@ def test_the_sdk_file_may_be_missing_unless_it_was_named(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     "text", ["ak = geheim\n", "[basic]\ngeheim\n", "[basic]\nak=1\nak=geheim\n"]
 )
-def test_a_bad_sdk_file_is_told_without_its_content(machine: Machine, text: str) -> None:
+def test_a_bad_sdk_file_is_reported_without_its_content(machine: Machine, text: str) -> None:
     machine.set({"ini": text})
     with pytest.raises(ConfigurationError, match="not a valid INI file") as caught:
         read_sdk_file({}, machine.folder)
@@ -265,7 +265,7 @@ def test_a_bad_sdk_file_is_told_without_its_content(machine: Machine, text: str)
 
 
 @pytest.mark.parametrize("key", ["token", "token_file", "token_command"])
-def test_what_the_sdk_does_not_read_in_its_file_counts_for_nothing(
+def test_keys_that_the_sdk_does_not_read_in_its_file_are_ignored(
     machine: Machine, key: str
 ) -> None:
     machine.set({"ini": f"[basic]\nak = ini\nsk = s\n{key} = x\n"})
@@ -294,7 +294,7 @@ RENEWABLE: list[tuple[dict[str, Any], Callable[[Machine], None]]] = [
 
 
 @pytest.mark.parametrize(("setup", "rewrite"), RENEWABLE)
-def test_what_stands_in_a_file_is_read_again(
+def test_a_credential_in_a_file_is_read_again(
     machine: Machine, setup: dict[str, Any], rewrite: Callable[[Machine], None]
 ) -> None:
     machine.set(setup)
@@ -324,7 +324,7 @@ def test_a_file_in_the_middle_of_being_written_leaves_the_old_token(machine: Mac
 
 
 @pytest.mark.parametrize("spoiled", ["", "t-option", None], ids=["empty", "unchanged", "missing"])
-def test_a_file_that_is_being_rewritten_gets_a_moment(
+def test_a_file_that_is_being_rewritten_is_read_again_after_a_moment(
     machine: Machine, monkeypatch: pytest.MonkeyPatch, spoiled: str | None
 ) -> None:
     machine.set({"option": "t-option"})
@@ -400,7 +400,7 @@ def test_a_token_command_comes_after_a_token_and_before_a_key_pair(machine: Mach
 
 @contextmanager
 def locked_out(path: Path) -> Iterator[None]:
-    """As a user who can neither read a file nor enter a folder: root can."""
+    """Run as a user who can neither read a file nor enter a folder; root could."""
     path.chmod(0)
     root = os.geteuid() == 0
     if root:
@@ -425,7 +425,7 @@ def test_a_home_folder_that_cannot_be_entered_holds_nothing(tmp_path: Path) -> N
     assert sent(credentials) == "t"
 
 
-def test_a_file_that_cannot_be_read_is_an_error_all_the_same() -> None:
+def test_an_unreadable_file_is_an_error() -> None:
     with TemporaryDirectory() as name:  # one that others may enter
         home = Path(name)
         file = private(home / ".huaweicloud" / "credentials", "[basic]\nak = a\nsk = s\n")
@@ -455,7 +455,7 @@ def service(simulator: Simulator, **more: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("variable", ["DLFTASK_TOKEN_FILE", "DLFTASK_CONFIG"])
 @pytest.mark.parametrize("kind", ["directory", "50 MB", "/dev/zero"])
-def test_what_is_no_file_of_that_kind_is_a_configuration_error(
+def test_a_path_that_is_not_such_a_file_is_a_configuration_error(
     simulator: Simulator, tmp_path: Path, variable: str, kind: str
 ) -> None:
     path = tmp_path / "file"
@@ -485,7 +485,9 @@ def test_a_token_from_a_pipe_that_is_refused_ends_with_5(
     assert len(simulator.requests) == 1
 
 
-def test_a_token_from_a_pipe_serves_a_run(simulator: Simulator, tmp_path: Path) -> None:
+def test_a_token_from_a_pipe_is_used_for_the_whole_run(
+    simulator: Simulator, tmp_path: Path
+) -> None:
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     writer = Thread(target=fifo.write_text, args=(simulator.token,))
@@ -495,7 +497,7 @@ def test_a_token_from_a_pipe_serves_a_run(simulator: Simulator, tmp_path: Path) 
     assert (finished.returncode, finished.stderr) == (0, "")
 
 
-def test_a_pipe_that_nobody_writes_to_holds_up_neither_the_timeout_nor_an_interruption(
+def test_a_pipe_that_nobody_writes_to_delays_neither_the_timeout_nor_an_interruption(
     simulator: Simulator, tmp_path: Path
 ) -> None:
     fifo = tmp_path / "fifo"
@@ -509,7 +511,7 @@ def test_a_pipe_that_nobody_writes_to_holds_up_neither_the_timeout_nor_an_interr
         assert run.end(signal.SIGINT) == 130
 
 
-def test_a_file_with_a_secret_that_others_can_read_is_warned_of_once(
+def test_a_file_with_a_secret_that_others_can_read_is_warned_about_once(
     simulator: Simulator, tmp_path: Path
 ) -> None:
     config = tmp_path / "config.toml"
@@ -521,7 +523,7 @@ def test_a_file_with_a_secret_that_others_can_read_is_warned_of_once(
     assert finished.stderr.count("chmod 600") == 1
 
 
-def test_of_many_threads_refused_at_once_one_reads_again() -> None:
+def test_only_one_of_many_refused_threads_reads_again() -> None:
     reads: list[int] = []
 
     def read() -> str:
@@ -538,35 +540,35 @@ def test_of_many_threads_refused_at_once_one_reads_again() -> None:
         return credentials.forget(refused)
 
     with ThreadPoolExecutor(8) as pool:
-        told = [done.result() for done in [pool.submit(renew) for _ in range(8)]]
-    assert told == [True] * 8
+        results = [done.result() for done in [pool.submit(renew) for _ in range(8)]]
+    assert results == [True] * 8
     assert sent(credentials) == "t2"
     assert len(reads) == 2
 
 
-def test_threads_that_waited_for_a_reading_that_failed_share_the_failure() -> None:
-    asking: list[int] = []
+def test_threads_that_waited_for_a_failed_read_share_the_failure() -> None:
+    waiting: list[int] = []
     reads: list[int] = []
 
     def read() -> str:
         reads.append(1)
-        while len(asking) < 8:
+        while len(waiting) < 8:
             time.sleep(0.01)
         time.sleep(0.3)
         raise ServiceUnavailable("down")
 
     credentials = Credentials(Source("x", "token", read))
 
-    def ask() -> None:
-        asking.append(1)
+    def read_auth() -> None:
+        waiting.append(1)
         with pytest.raises(ServiceUnavailable, match="down"):
             credentials.auth(None)
 
     with ThreadPoolExecutor(8) as pool:
-        for done in [pool.submit(ask) for _ in range(8)]:
+        for done in [pool.submit(read_auth) for _ in range(8)]:
             done.result()
     assert len(reads) == 1
-    ask()
+    read_auth()
     assert len(reads) == 2
 
 

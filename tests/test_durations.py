@@ -30,7 +30,7 @@ def test_a_duration_is_read_as_people_write_it(text: str, seconds: float) -> Non
         *("1 s", " 5", "5 ", "5\n", "١", "9" * 400, "inf", "nan", "1m1m", "+5", "0x10", "none"),
     ],
 )
-def test_anything_else_is_no_duration(text: str) -> None:
+def test_anything_else_is_not_a_duration(text: str) -> None:
     with pytest.raises(ValueError, match="not a positive duration"):
         parse_duration(text)
 

@@ -31,7 +31,7 @@ def test_the_service_of_a_region(region: str, endpoint: str) -> None:
 
 
 @pytest.mark.parametrize("region", sorted(set(SDK_REGIONS) - {"eu-west-101"}))
-def test_the_service_is_where_the_sdk_looks_for_it(region: str) -> None:
+def test_the_service_endpoint_is_that_of_the_sdk(region: str) -> None:
     assert service_endpoint(region) == SDK_REGIONS[region]
 
 
@@ -52,7 +52,7 @@ def test_the_iam_of_a_region(region: str, endpoint: str) -> None:
 
 
 @pytest.mark.parametrize("region", [*SDK_REGIONS, "cn-south-2", "cn-east-5", "eu-west-0"])
-def test_iam_is_where_the_sdk_looks_for_it(region: str) -> None:
+def test_the_iam_endpoint_is_that_of_the_sdk(region: str) -> None:
     if region == "eu-west-101":
         assert iam_endpoint(region).endswith(".eu")
         return
@@ -64,7 +64,7 @@ def test_iam_is_where_the_sdk_looks_for_it(region: str) -> None:
     "region",
     ["", "x.evil.example/", "evil.example", "a b", "-a", "a-", "CN-NORTH-4", "a" * 51, "ä", "a\n"],
 )
-def test_what_cannot_be_part_of_a_host_name_is_no_region(region: str) -> None:
+def test_what_cannot_be_part_of_a_host_name_is_not_a_region(region: str) -> None:
     for endpoint in (service_endpoint, iam_endpoint):
         with pytest.raises(ConfigurationError, match="is not a valid region name") as caught:
             endpoint(region)
@@ -130,7 +130,7 @@ def test_an_endpoint_is_taken_as_given(given_url: str, endpoint: str) -> None:
         "https://a%2Fb.example",
     ],
 )
-def test_what_is_no_endpoint_is_refused_by_name(url: str) -> None:
+def test_an_invalid_endpoint_is_refused_with_its_source(url: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         check_endpoint(url, what="DLFTASK_ENDPOINT", insecure=True)
     assert caught.value.message.startswith("DLFTASK_ENDPOINT: ")

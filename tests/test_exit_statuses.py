@@ -1,4 +1,4 @@
-"""Every exit status of the contract, earned by the real command line, and what it says then."""
+"""Every exit status of the contract, from the real command line, and what it prints then."""
 
 import json
 import os
@@ -11,7 +11,7 @@ import pytest
 
 from dlftask.simulator import Fault, Simulator
 from tests.cli import Finished, run_dlftask
-from tests.servers import Server, answer, sending
+from tests.servers import Server, http_response, sending
 
 SUCCESSFUL = "008aae2e675d3bcb01675d3c66f20000"
 FAILED = "008aae2e675d3bcb01675d3e6b960004"
@@ -37,7 +37,7 @@ def run(simulator: Simulator, *args: str, **environ: str) -> Finished:
 
 
 def error_lines(finished: Finished) -> list[str]:
-    """The errors on standard error, which holds nothing else but their hints."""
+    """The errors on standard error, which contains nothing else but their hints."""
     errors = []
     previous = ""
     for line in finished.stderr.splitlines():
@@ -71,7 +71,7 @@ def test_0_a_successful_task(simulator: Simulator) -> None:
     assert "SUCCESSFUL" in finished.stdout
 
 
-def test_1_a_failed_task_is_a_result_and_no_error(simulator: Simulator) -> None:
+def test_1_a_failed_task_is_a_result_and_not_an_error(simulator: Simulator) -> None:
     finished = run(simulator, "get", FAILED)
     assert (finished.returncode, finished.stderr) == (1, "")
     assert "Failed to read the OBS file obs://aaaaa/traffic2.zip." in finished.stdout
@@ -90,14 +90,14 @@ def test_a_warning_is_good_enough_unless_strict(
     assert "WARNING" in finished.stdout
 
 
-def test_3_a_running_task_asked_for_once(simulator: Simulator) -> None:
+def test_3_a_task_that_is_still_running(simulator: Simulator) -> None:
     finished = run(simulator, "get", simulator.start_import())
     assert (finished.returncode, finished.stderr) == (3, "")
     assert "RUNNING" in finished.stdout
     assert len(simulator.requests) == 1
 
 
-def test_a_waits_settings_in_the_environment_are_passed_over_by_a_plain_get(
+def test_a_plain_get_ignores_wait_settings_in_the_environment(
     simulator: Simulator,
 ) -> None:
     waiting = {"DLFTASK_TIMEOUT": "1s", "DLFTASK_INTERVAL": "2s", "DLFTASK_MAX_OUTAGE": "3s"}
@@ -109,7 +109,7 @@ def test_a_waits_settings_in_the_environment_are_passed_over_by_a_plain_get(
 
 
 @pytest.mark.parametrize(
-    ("args", "said"),
+    ("args", "expected"),
     [
         (["get", "a/b"], "a/b"),
         (["get", "a.b"], "a.b"),
@@ -149,11 +149,11 @@ def test_a_waits_settings_in_the_environment_are_passed_over_by_a_plain_get(
     ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else "",
 )
 def test_2_bad_usage_is_one_line_and_no_request(
-    simulator: Simulator, args: list[str], said: str
+    simulator: Simulator, args: list[str], expected: str
 ) -> None:
     finished = run(simulator, *args)
     assert finished.returncode == 2
-    assert said in the_error(finished)
+    assert expected in the_error(finished)
     assert simulator.requests == ()
 
 
@@ -164,7 +164,7 @@ def test_2_a_bare_command_prints_the_help(simulator: Simulator) -> None:
 
 
 @pytest.mark.parametrize(
-    ("missing", "said"),
+    ("missing", "expected"),
     [
         (["DLFTASK_TOKEN", "HUAWEICLOUD_SDK_AK", "HUAWEICLOUD_SDK_SK"], "no credentials"),
         (["DLFTASK_TOKEN", "HUAWEICLOUD_SDK_SK"], "HUAWEICLOUD_SDK_SK"),
@@ -173,12 +173,12 @@ def test_2_a_bare_command_prints_the_help(simulator: Simulator) -> None:
     ],
 )
 def test_2_what_is_not_set_up_is_named_with_a_hint(
-    simulator: Simulator, missing: list[str], said: str
+    simulator: Simulator, missing: list[str], expected: str
 ) -> None:
     environ = {k: v for k, v in simulator.environment().items() if k not in missing}
     finished = run_dlftask("get", SUCCESSFUL, env=environ)
     assert finished.returncode == 2
-    assert said in the_error(finished)
+    assert expected in the_error(finished)
     assert hint(finished)
     assert simulator.requests == ()
 
@@ -224,7 +224,7 @@ def test_2_an_input_without_a_task_id(simulator: Simulator, text: str) -> None:
     assert simulator.requests == ()
 
 
-def test_2_the_project_that_iam_does_not_know_ends_the_run() -> None:
+def test_2_a_project_that_iam_does_not_know_ends_the_run() -> None:
     with Simulator(projects={"cn-north-4": []}) as simulator:
         environ = {**simulator.environment(), "DLFTASK_PROJECT_ID": ""}
         finished = run_dlftask("watch", "-r", "cn-north-4", SUCCESSFUL, FAILED, env=environ)
@@ -234,7 +234,7 @@ def test_2_the_project_that_iam_does_not_know_ends_the_run() -> None:
     assert "Traceback" not in finished.stderr
 
 
-# 4, 5, 6, 7: each with what the service said
+# 4, 5, 6, 7: each with the service's error
 
 
 def test_4_a_task_that_does_not_exist(simulator: Simulator) -> None:
@@ -252,7 +252,7 @@ def test_4_a_task_that_does_not_exist(simulator: Simulator) -> None:
 
 def test_4_by_the_later_editions_code() -> None:
     body = b'{"error_code": "DLF.20810", "error_msg": "Task[x] does not exist"}'
-    with Server(sending(answer(body, status="400 Bad Request"))) as server:
+    with Server(sending(http_response(body, status="400 Bad Request"))) as server:
         finished = run_dlftask("get", "x", env=at(server.url))
     assert finished.returncode == 4
     assert "DLF.20810" in the_error(finished)
@@ -294,7 +294,7 @@ def test_5_another_project(simulator: Simulator) -> None:
 
 def test_5_no_permission_by_code() -> None:
     body = b'{"error_code": "DLF.6888", "error_msg": "no permission"}'
-    with Server(sending(answer(body, status="400 Bad Request"))) as server:
+    with Server(sending(http_response(body, status="400 Bad Request"))) as server:
         finished = run_dlftask("get", "x", env=at(server.url))
     assert finished.returncode == 5
     assert "DLF.6888" in the_error(finished)
@@ -309,9 +309,7 @@ def test_5_refused_by_iam() -> None:
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 503])
-def test_6_the_service_does_not_work_and_is_asked_three_times(
-    simulator: Simulator, status: int
-) -> None:
+def test_6_the_service_fails_three_times(simulator: Simulator, status: int) -> None:
     simulator.set_faults(Fault(status=status))
     finished = run(simulator, "get", SUCCESSFUL)
     assert finished.returncode == 6
@@ -320,13 +318,13 @@ def test_6_the_service_does_not_work_and_is_asked_three_times(
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_a_fault_that_passes_is_none(simulator: Simulator, status: int) -> None:
+def test_a_fault_that_passes_is_not_an_error(simulator: Simulator, status: int) -> None:
     simulator.set_faults(Fault(status=status, count=2))
     finished = run(simulator, "get", SUCCESSFUL)
     assert (finished.returncode, finished.stderr) == (0, "")
 
 
-def test_6_asked_to_come_back_much_later(simulator: Simulator) -> None:
+def test_6_a_long_retry_after(simulator: Simulator) -> None:
     simulator.set_faults(Fault(status=429, retry_after="3600"))
     finished = run(simulator, "get", SUCCESSFUL)
     assert finished.returncode == 6
@@ -368,7 +366,7 @@ def test_6_silence(simulator: Simulator) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "said"),
+    ("fault", "expected"),
     [
         (Fault(invalid="html"), "JSON"),
         (Fault(invalid="empty"), "JSON"),
@@ -379,11 +377,11 @@ def test_6_silence(simulator: Simulator) -> None:
         (Fault(status=405), "HTTP 405"),
     ],
 )
-def test_7_an_answer_that_makes_no_sense(simulator: Simulator, fault: Fault, said: str) -> None:
+def test_7_an_invalid_response(simulator: Simulator, fault: Fault, expected: str) -> None:
     simulator.set_faults(fault)
     finished = run(simulator, "get", SUCCESSFUL)
     assert finished.returncode == 7
-    assert said in the_error(finished)
+    assert expected in the_error(finished)
     assert len(simulator.requests) == 1
 
 
@@ -404,10 +402,10 @@ def test_7_not_http() -> None:
     assert "not HTTP" in the_error(finished)
 
 
-def test_what_the_service_says_at_length_is_cut() -> None:
+def test_a_long_message_of_the_service_is_cut() -> None:
     body = json.dumps({"error_code": "X.1", "error_msg": "long " * 10_000}).encode()
     headers = {"X-Request-Id": "abc"}
-    with Server(sending(answer(body, status="400 Bad Request", headers=headers))) as server:
+    with Server(sending(http_response(body, status="400 Bad Request", headers=headers))) as server:
         finished = run_dlftask("get", "x", env=at(server.url))
     assert finished.returncode == 7
     error = the_error(finished)
@@ -425,7 +423,7 @@ def test_8_a_full_disk(simulator: Simulator) -> None:
     assert len(error_lines(finished)) == 1
 
 
-def test_141_a_reader_gone_is_no_news(simulator: Simulator) -> None:
+def test_141_a_broken_pipe_prints_no_error(simulator: Simulator) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     with os.fdopen(writing, "w") as gone:
@@ -436,7 +434,7 @@ def test_141_a_reader_gone_is_no_news(simulator: Simulator) -> None:
 # 124
 
 
-def test_124_prints_the_last_state_and_how_to_go_on(simulator: Simulator) -> None:
+def test_124_prints_the_last_state_and_how_to_resume(simulator: Simulator) -> None:
     task_id = simulator.start_import()
     finished = run(simulator, "get", "--wait", "--timeout", "4s", "-o", "json", task_id)
     assert finished.returncode == 124
@@ -452,7 +450,7 @@ def test_124_prints_the_last_state_and_how_to_go_on(simulator: Simulator) -> Non
     )
 
 
-def test_124_without_any_answer_prints_no_state(simulator: Simulator) -> None:
+def test_124_without_any_response_prints_no_state(simulator: Simulator) -> None:
     simulator.set_faults(Fault(delay_s=60))
     finished = run(simulator, "get", "-w", "-q", "--timeout", "1s", SUCCESSFUL)
     assert finished.returncode == 124
@@ -474,7 +472,7 @@ def test_124_without_any_answer_prints_no_state(simulator: Simulator) -> None:
         ([Fault(status=500, task="down"), Fault(status=403, task="shut")], ["down", "shut"], 5),
     ],
 )
-def test_of_several_tasks_the_contracts_order_decides(
+def test_the_contracts_order_decides_for_several_tasks(
     simulator: Simulator, faults: list[Fault], more: list[str], status: int
 ) -> None:
     simulator.set_faults(*faults)
@@ -485,14 +483,14 @@ def test_of_several_tasks_the_contracts_order_decides(
     if not ids:
         assert found["status"] == "SUCCESSFUL"
         return
-    # In the order asked, and what could not be had has its own error.
+    # In the order given; an unavailable task has an error of its own.
     assert [one["id"] for one in found] == [*ids, SUCCESSFUL]
     failures = [one for one in found if "error" in one]
     assert all({"code", "message", "exit_status"} == one["error"].keys() for one in failures)
     assert len(error_lines(finished)) == len(failures)
 
 
-def test_a_failed_task_counts_before_the_time_out(simulator: Simulator) -> None:
+def test_a_failed_task_takes_precedence_over_the_timeout(simulator: Simulator) -> None:
     task_id = simulator.start_import()
     finished = run(simulator, "get", "-w", "-q", "--timeout", "4s", task_id, FAILED)
     assert finished.returncode == 1
@@ -500,14 +498,12 @@ def test_a_failed_task_counts_before_the_time_out(simulator: Simulator) -> None:
 
 
 @pytest.mark.parametrize("output", ["tree", "json", "jsonl", "tsv"])
-def test_a_single_task_that_could_not_be_had_prints_nothing(
-    simulator: Simulator, output: str
-) -> None:
+def test_a_single_unavailable_task_prints_nothing(simulator: Simulator, output: str) -> None:
     finished = run(simulator, "get", "-o", output, MISSING)
     assert (finished.returncode, finished.stdout) == (4, "")
 
 
-def test_but_as_junit_it_is_an_error_in_a_report(simulator: Simulator) -> None:
+def test_a_single_unavailable_task_is_an_error_in_junit(simulator: Simulator) -> None:
     finished = run(simulator, "get", "-o", "junit", MISSING)
     assert finished.returncode == 4
     assert "<error" in finished.stdout

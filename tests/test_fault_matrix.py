@@ -1,6 +1,6 @@
-"""Each fault, before and after the first good answer, of one task and of one among many.
+"""Each fault, before and after the first valid response, for one task and for one among many.
 
-The table of what came of it stands in the summary of the run.
+The summary of the test run has a table of the results.
 """
 
 from collections.abc import Callable
@@ -34,7 +34,7 @@ _TRANSIENT = {
     "silence": Fault(delay_s=60),
     "a byte a second": Fault(trickle=1, headers=True),
 }
-_SENSELESS = {
+_INVALID = {
     "HTML": Fault(invalid="html"),
     "empty": Fault(invalid="empty"),
     "cut JSON": Fault(invalid="bad-json"),
@@ -59,16 +59,16 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @dataclass(frozen=True)
 class Case:
-    """A fault, and the exit status that it earns before and after the first good answer.
+    """A fault, and its exit status before and after the first valid response.
 
-    ``asked_before`` is how often a task is asked for that has not answered yet; one that ``passes``
-    may answer then.
+    ``requests_before`` is the number of requests for a task that has not had a valid response. A
+    fault that ``passes`` is retried then.
     """
 
     name: str
     fault: Fault
     before: ExitStatus
-    asked_before: int
+    requests_before: int
     after: ExitStatus
     passes: bool
 
@@ -80,7 +80,7 @@ CASES = [
     ),
     *(
         Case(name, fault, ExitStatus.INVALID, 1, ExitStatus.UNAVAILABLE, passes=False)
-        for name, fault in _SENSELESS.items()
+        for name, fault in _INVALID.items()
     ),
     *(
         Case(name, fault, status, 1, status, passes=False)
@@ -94,11 +94,11 @@ one_or_many = pytest.mark.parametrize("tasks", [1, 3], ids=["one task", "many ta
 
 
 @dataclass(frozen=True)
-class Found:
-    """How a wait ended: the fault applied to the first task."""
+class Outcome:
+    """How a wait ended; the fault applied to the first task."""
 
     snapshots: list[Snapshot]
-    asked: int
+    requests: int
     notes: list[str]
 
     @property
@@ -111,15 +111,15 @@ class Found:
 
 
 def wait(
-    case: Case, fault: Fault, tasks: int, *, until_asked: int, max_outage_s: float = 30.0
-) -> Found:
-    """Wait for tasks that end once the first one was asked for often enough."""
+    case: Case, fault: Fault, tasks: int, *, until_requests: int, max_outage_s: float = 30.0
+) -> Outcome:
+    """Wait for tasks that end once the first one has been requested often enough."""
     clock, notes = ImportClock(), list[str]()
     with Simulator(clock=clock) as simulator:
         ids = [simulator.start_import() for _ in range(tasks)]
         simulator.set_faults(replace(fault, task=ids[0]))
 
-        def asked() -> int:
+        def count_requests() -> int:
             return sum(ids[0] in request.path for request in simulator.requests)
 
         client = Client(
@@ -134,76 +134,80 @@ def wait(
                 wait=True, interval_s=0.02, max_outage_s=max_outage_s, began_s=pool.now()
             )
             snapshots = {task_id: Snapshot(task_id) for task_id in ids}
-            news = poll(ids, pool, policy, note=notes.append, tick_s=0.05)
-            for changed in news:
+            updates = poll(ids, pool, policy, note=notes.append, tick_s=0.05)
+            for changed in updates:
                 snapshots.update((snapshot.task_id, snapshot) for snapshot in changed)
-                if asked() >= until_asked or snapshots[ids[0]].settled:
+                if count_requests() >= until_requests or snapshots[ids[0]].settled:
                     clock.end_imports()
             pool.close()
-        return Found(list(snapshots.values()), asked(), notes)
+        return Outcome(list(snapshots.values()), count_requests(), notes)
 
 
-Say = Callable[[str, object], None]
+Record = Callable[[str, object], None]
 
 
-def put_in_table(record: Say, case: Case, column: str, tasks: int, found: Found) -> None:
+def put_in_table(record: Record, case: Case, column: str, tasks: int, outcome: Outcome) -> None:
     many = "many" if tasks > 1 else "one"
-    outage = ", outage said" if found.notes else ""
-    record("fault", (case.name, f"{column}, {many}", f"{found.status:d}{outage}"))
+    outage = ", outage reported" if outcome.notes else ""
+    record("fault", (case.name, f"{column}, {many}", f"{outcome.status:d}{outage}"))
 
 
-def others_ended_well(found: Found) -> bool:
-    return all(s.exit_status(strict=False) is ExitStatus.SUCCESS for s in found.snapshots[1:])
+def others_ended_well(outcome: Outcome) -> bool:
+    return all(s.exit_status(strict=False) is ExitStatus.SUCCESS for s in outcome.snapshots[1:])
 
 
 @one_or_many
 @by_name
-def test_before_the_first_good_answer(case: Case, tasks: int, record_property: Say) -> None:
-    found = wait(case, case.fault, tasks, until_asked=1)
-    put_in_table(record_property, case, "before", tasks, found)
-    assert found.status is found.overall is case.before
+def test_before_the_first_valid_response(case: Case, tasks: int, record_property: Record) -> None:
+    outcome = wait(case, case.fault, tasks, until_requests=1)
+    put_in_table(record_property, case, "before", tasks, outcome)
+    assert outcome.status is outcome.overall is case.before
     if tasks > 1 and case.name in _RESENT:
-        assert found.asked >= case.asked_before
+        assert outcome.requests >= case.requests_before
     else:
-        assert found.asked == case.asked_before
-    assert found.notes == []
-    assert others_ended_well(found)
+        assert outcome.requests == case.requests_before
+    assert outcome.notes == []
+    assert others_ended_well(outcome)
 
 
 @one_or_many
 @by_name
-def test_twice_before_the_first_good_answer(case: Case, tasks: int, record_property: Say) -> None:
-    found = wait(case, replace(case.fault, count=2), tasks, until_asked=3)
-    put_in_table(record_property, case, "before, passing", tasks, found)
-    assert found.status is found.overall
-    assert found.status is (ExitStatus.SUCCESS if case.passes else case.before)
-    assert found.notes == []
-    assert others_ended_well(found)
+def test_twice_before_the_first_valid_response(
+    case: Case, tasks: int, record_property: Record
+) -> None:
+    outcome = wait(case, replace(case.fault, count=2), tasks, until_requests=3)
+    put_in_table(record_property, case, "before, passing", tasks, outcome)
+    assert outcome.status is outcome.overall
+    assert outcome.status is (ExitStatus.SUCCESS if case.passes else case.before)
+    assert outcome.notes == []
+    assert others_ended_well(outcome)
 
 
 @one_or_many
 @by_name
-def test_after_the_first_good_answer(case: Case, tasks: int, record_property: Say) -> None:
+def test_after_the_first_valid_response(case: Case, tasks: int, record_property: Record) -> None:
     fault = replace(case.fault, after=1)
-    found = wait(case, fault, tasks, until_asked=2, max_outage_s=OUTAGE_S)
-    put_in_table(record_property, case, "after", tasks, found)
-    assert found.status is found.overall is case.after
-    assert len(found.notes) == (case.after is ExitStatus.UNAVAILABLE)
-    assert others_ended_well(found)
+    outcome = wait(case, fault, tasks, until_requests=2, max_outage_s=OUTAGE_S)
+    put_in_table(record_property, case, "after", tasks, outcome)
+    assert outcome.status is outcome.overall is case.after
+    assert len(outcome.notes) == (case.after is ExitStatus.UNAVAILABLE)
+    assert others_ended_well(outcome)
 
 
 @one_or_many
 @by_name
-def test_twice_after_the_first_good_answer(case: Case, tasks: int, record_property: Say) -> None:
+def test_twice_after_the_first_valid_response(
+    case: Case, tasks: int, record_property: Record
+) -> None:
     count = 3 if case.name in _RESENT else 2
-    found = wait(case, replace(case.fault, after=1, count=count), tasks, until_asked=4)
-    put_in_table(record_property, case, "after, passing", tasks, found)
+    outcome = wait(case, replace(case.fault, after=1, count=count), tasks, until_requests=4)
+    put_in_table(record_property, case, "after, passing", tasks, outcome)
     outage = case.after is ExitStatus.UNAVAILABLE
-    assert found.status is found.overall
+    assert outcome.status is outcome.overall
     # Nothing can be fetched again here, so a 401 is final.
-    assert found.status is (ExitStatus.SUCCESS if outage else case.after)
-    assert len(found.notes) == (2 if outage else 0)
-    assert others_ended_well(found)
+    assert outcome.status is (ExitStatus.SUCCESS if outage else case.after)
+    assert len(outcome.notes) == (2 if outage else 0)
+    assert others_ended_well(outcome)
 
 
 @pytest.mark.parametrize("name", ["reset", "503", "HTML"])

@@ -15,7 +15,7 @@ def recent(home: Path) -> list[str]:
     return (home / ".local/state/dlftask/recent").read_text().splitlines()
 
 
-def test_the_newest_comes_first_and_each_stands_once(tmp_path: Path) -> None:
+def test_the_newest_comes_first_and_none_is_repeated(tmp_path: Path) -> None:
     for task_ids in (["a"], ["b", "c"], ["a"]):
         remember(task_ids, environ={}, home=tmp_path)
     assert recent(tmp_path) == ["a", "c", "b"]
@@ -54,7 +54,7 @@ def test_a_user_who_wants_no_history_has_none(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe", b"", b"\n\n", b"old\r\nolder\r\n"])
-def test_what_was_there_before_is_no_reason_to_fail(tmp_path: Path, content: bytes) -> None:
+def test_any_old_content_is_accepted(tmp_path: Path, content: bytes) -> None:
     folder = tmp_path / ".local/state/dlftask"
     folder.mkdir(parents=True)
     (folder / "recent").write_bytes(content)
@@ -88,7 +88,7 @@ def test_a_directory_is_left_alone(tmp_path: Path) -> None:
     assert [entry.name for entry in path.parent.iterdir()] == ["recent"]
 
 
-def test_of_a_huge_file_the_first_ids_are_kept(tmp_path: Path) -> None:
+def test_the_first_ids_of_a_huge_file_are_kept(tmp_path: Path) -> None:
     folder = tmp_path / ".local/state/dlftask"
     folder.mkdir(parents=True)
     with (folder / "recent").open("wb") as file:
@@ -110,7 +110,7 @@ TASK = "008aae2e675d3bcb01675d3c66f20000"
     ],
     ids=["a run", "--demo", "DLFTASK_NO_HISTORY"],
 )
-def test_a_run_is_remembered_unless_it_is_a_demo_or_the_user_wants_none(
+def test_a_run_is_remembered_unless_it_is_a_demo_or_history_is_off(
     tmp_path: Path, args: list[str], more: dict[str, str], *, written: bool
 ) -> None:
     with Simulator() as simulator:
@@ -123,6 +123,6 @@ def test_a_run_is_remembered_unless_it_is_a_demo_or_the_user_wants_none(
 
 
 @pytest.mark.parametrize("home", ["/dev/null", "/proc", "/nonexistent/\0"])
-def test_a_home_that_cannot_be_written_is_no_reason_to_fail(home: str) -> None:
+def test_an_unwritable_home_is_ignored(home: str) -> None:
     remember(["a"], environ={}, home=Path(home))
     assert not Path("/proc/.local").exists()

@@ -7,7 +7,7 @@ import pytest
 
 from dlftask import __version__
 from tests.cli import configured, run_dlftask
-from tests.servers import TASK, Server, answer, new_transport, sending
+from tests.servers import TASK, Server, http_response, new_transport, sending
 
 PROJECT = "b384b9e9ab9b4ee8994c8633aabc9505"
 
@@ -15,15 +15,17 @@ PROJECT = "b384b9e9ab9b4ee8994c8633aabc9505"
 def headers_of(head: str) -> dict[str, str]:
     lines = head.split("\r\n")[1:]
     pairs = [line.split(": ", 1) for line in lines if line]
-    assert len(pairs) == len({name.lower() for name, _ in pairs}), "no header stands twice"
+    assert len(pairs) == len({name.lower() for name, _ in pairs}), "a header is repeated"
     return dict(pairs)
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_a_redirect_is_not_followed_and_nothing_reaches_the_other_host(status: int) -> None:
     wait = ["--wait"] if status == 302 else []
-    with Server(sending(answer()), host="127.0.0.2") as other:
-        elsewhere = answer(b"", status=f"{status} Moved", headers={"Location": f"{other.url}/x"})
+    with Server(sending(http_response()), host="127.0.0.2") as other:
+        elsewhere = http_response(
+            b"", status=f"{status} Moved", headers={"Location": f"{other.url}/x"}
+        )
         with Server(sending(elsewhere)) as server:
             run = run_dlftask("get", *wait, "t1", env=configured(server.url))
         assert other.connections == 0
@@ -33,7 +35,7 @@ def test_a_redirect_is_not_followed_and_nothing_reaches_the_other_host(status: i
 
 
 def test_a_redirect_to_the_same_host_is_not_followed_either() -> None:
-    moved = answer(b"", status="302 Found", headers={"Location": "/elsewhere"})
+    moved = http_response(b"", status="302 Found", headers={"Location": "/elsewhere"})
     with Server(sending(moved)) as server:
         assert run_dlftask("get", "t1", env=configured(server.url)).returncode == 7
     assert len(server.heads) == 1
@@ -47,14 +49,14 @@ def test_netrc_is_not_read(tmp_path: Path, place: str) -> None:
     )
     netrc.chmod(0o600)
     more = {"NETRC": str(netrc)} if place == "NETRC" else {}
-    with Server(sending(answer())) as server:
+    with Server(sending(http_response())) as server:
         run = run_dlftask("get", "t1", env=configured(server.url, **more), home=tmp_path)
     assert run.returncode == 0
     assert "authorization" not in server.heads[0].lower()
 
 
 def test_a_password_in_an_endpoint_is_refused_and_not_repeated() -> None:
-    with Server(sending(answer())) as server:
+    with Server(sending(http_response())) as server:
         endpoint = server.url.replace("//", "//somebody:hunter2@")
         run = run_dlftask("get", "t1", env=configured(endpoint))
     assert run.returncode == 2
@@ -63,7 +65,7 @@ def test_a_password_in_an_endpoint_is_refused_and_not_repeated() -> None:
 
 
 def test_cookies_are_not_kept() -> None:
-    with_cookie = answer(headers={"Set-Cookie": "session=1; Path=/"})
+    with_cookie = http_response(headers={"Set-Cookie": "session=1; Path=/"})
     with Server(sending(with_cookie)) as server:
         run = run_dlftask("get", "t1", "t2", "--concurrency", "1", env=configured(server.url))
     assert run.returncode == 0
@@ -71,8 +73,8 @@ def test_cookies_are_not_kept() -> None:
     assert not any("cookie" in head.lower() for head in server.heads)
 
 
-def test_one_connection_is_kept_for_many_questions() -> None:
-    with Server(sending(answer()), keep_alive=True) as server:
+def test_one_connection_is_kept_for_many_requests() -> None:
+    with Server(sending(http_response()), keep_alive=True) as server:
         ids = [f"t{n}" for n in range(20)]
         run = run_dlftask("get", *ids, "--concurrency", "1", env=configured(server.url))
     assert run.returncode == 0
@@ -80,9 +82,9 @@ def test_one_connection_is_kept_for_many_questions() -> None:
     assert server.connections == 1
 
 
-def test_an_answer_that_is_not_read_to_its_end_does_not_reach_the_next_question() -> None:
+def test_the_rest_of_an_unread_response_does_not_reach_the_next_request() -> None:
     def talk(connection: object, head: bytes) -> None:
-        evil = answer(b"[" * 600_000 + TASK) if b"/t1 " in head else answer()
+        evil = http_response(b"[" * 600_000 + TASK) if b"/t1 " in head else http_response()
         connection.sendall(evil)  # type: ignore[attr-defined]
 
     with Server(talk, keep_alive=True) as server:
@@ -118,14 +120,14 @@ def test_plain_http_beyond_loopback_is_refused_before_connecting(how: str, endpo
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.3", "::1"])
 def test_plain_http_on_loopback_is_fine(host: str) -> None:
-    with Server(sending(answer()), host=host) as server:
+    with Server(sending(http_response()), host=host) as server:
         run = run_dlftask("get", "t1", env=configured(server.url))
     assert run.returncode == 0
     assert "warning" not in run.stderr
 
 
-def test_the_request_is_what_the_service_asks_for_and_no_more() -> None:
-    with Server(sending(answer())) as server:
+def test_the_request_has_only_the_headers_that_the_service_needs() -> None:
+    with Server(sending(http_response())) as server:
         assert run_dlftask("get", "t1", env=configured(server.url)).returncode == 0
         host = f"127.0.0.1:{server.port}"
     (head,) = server.heads
@@ -144,7 +146,7 @@ def test_the_request_is_what_the_service_asks_for_and_no_more() -> None:
 
 @pytest.mark.parametrize("workspace", ["w1", "a b/c", "é", "导"])
 def test_the_workspace_is_sent_as_given(workspace: str) -> None:
-    with Server(sending(answer())) as server:
+    with Server(sending(http_response())) as server:
         run = run_dlftask("get", "t1", "--workspace", workspace, env=configured(server.url))
     assert run.returncode == 0, run.stderr
     sent = {name.lower(): value for name, value in headers_of(server.heads[0]).items()}
@@ -153,7 +155,7 @@ def test_the_workspace_is_sent_as_given(workspace: str) -> None:
 
 @pytest.mark.parametrize("workspace", ["a\r\nX-Evil: 1", "a\nb", "a\x1bb", " a"])
 def test_a_workspace_that_no_header_can_carry_sends_nothing(workspace: str) -> None:
-    with Server(sending(answer())) as server:
+    with Server(sending(http_response())) as server:
         run = run_dlftask("get", "t1", "--workspace", workspace, env=configured(server.url))
     assert run.returncode == 2
     assert len(run.stderr.splitlines()) <= 2
@@ -166,7 +168,7 @@ def test_a_token_that_no_header_can_carry_sends_nothing_and_is_not_repeated(
 ) -> None:
     file = tmp_path / "token"
     file.write_text(token, encoding="utf-8")
-    with Server(sending(answer())) as server:
+    with Server(sending(http_response())) as server:
         env = configured(server.url)
         del env["DLFTASK_TOKEN"]
         run = run_dlftask("get", "--debug", "--token-file", str(file), "t1", env=env)
@@ -178,14 +180,14 @@ def test_a_token_that_no_header_can_carry_sends_nothing_and_is_not_repeated(
 
 
 def test_an_endpoint_keeps_its_path() -> None:
-    with Server(sending(answer())) as server:
+    with Server(sending(http_response())) as server:
         run = run_dlftask("get", "t1", env=configured(f"{server.url}/gateway/dlf/"))
     assert run.returncode == 0
     assert server.heads[0].startswith(f"GET /gateway/dlf/v1/{PROJECT}/system-tasks/t1 HTTP/1.1")
 
 
-def test_debug_shows_the_exchange_with_every_secret_masked_and_controls_made_visible() -> None:
-    evil = answer(headers={"X-Trace": "a\x1b[31mb", "Set-Cookie": "session=hunter2"})
+def test_debug_shows_the_exchange_with_secrets_masked_and_controls_escaped() -> None:
+    evil = http_response(headers={"X-Trace": "a\x1b[31mb", "Set-Cookie": "session=hunter2"})
     with Server(sending(evil)) as server:
         run = run_dlftask("get", "--debug", "t1", env=configured(server.url))
     assert run.returncode == 0
@@ -197,7 +199,7 @@ def test_debug_shows_the_exchange_with_every_secret_masked_and_controls_made_vis
     assert base64.b64encode(b"secret-token").decode() not in run.stderr
 
 
-def test_a_transport_says_nothing_of_what_it_was_given() -> None:
+def test_a_transports_repr_shows_no_token() -> None:
     transport = new_transport()
     assert "token" not in repr(transport)
     transport.close()

@@ -15,7 +15,7 @@ from tests.cli import COVERAGE, configured, environment
 TASK = "008aae2e675d3bcb01675d3c66f20000"
 HEAVY = {"requests", "urllib3", "rich", "jmespath", "http.server", "xml.etree", "tomllib"}
 
-# What ``python -m dlftask`` does, but for the way out; what was loaded goes to a file.
+# Like ``python -m dlftask``, except for its exit; the names of the loaded modules go to a file.
 PROGRAM = """\
 import json, sys, time
 from pathlib import Path
@@ -38,16 +38,16 @@ def loaded_by(
     *arguments: str, status: int, simulator: Simulator, home: Path, **env: str
 ) -> set[str]:
     """The heavy modules that ``dlftask ARGUMENTS``, with its output on a pipe, has loaded."""
-    said = home / "said"
+    loaded = home / "loaded"
     variables = {**configured(simulator.endpoint), **simulator.environment(), **env}
     subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(said), *arguments],
+        [sys.executable, "-c", PROGRAM, str(loaded), *arguments],
         env=unmeasured(environment(home, variables)),
         check=True,
         capture_output=True,
         timeout=30,
     )
-    found_status, modules = json.loads(said.read_text())
+    found_status, modules = json.loads(loaded.read_text())
     assert found_status == status
     return HEAVY & set(modules)
 
@@ -91,7 +91,7 @@ def test_help_and_usage_errors_load_nothing_heavy(
     ],
     ids=as_typed,
 )
-def test_a_question_whose_answer_goes_to_a_pipe_loads_what_asks_and_no_more(
+def test_a_run_on_a_pipe_loads_only_what_sends_requests(
     arguments: list[str], simulator: Simulator, tmp_path: Path
 ) -> None:
     loaded = loaded_by(*arguments, status=0, simulator=simulator, home=tmp_path)
@@ -107,14 +107,14 @@ def test_a_question_whose_answer_goes_to_a_pipe_loads_what_asks_and_no_more(
     ],
     ids=as_typed,
 )
-def test_what_only_some_runs_need_is_loaded_by_those(
+def test_what_only_some_runs_need_is_loaded_only_by_those(
     arguments: list[str], more: str, simulator: Simulator, tmp_path: Path
 ) -> None:
     loaded = loaded_by(*arguments, status=0, simulator=simulator, home=tmp_path)
     assert loaded == {"requests", "urllib3", more}
 
 
-def test_a_configuration_file_is_what_loads_toml(simulator: Simulator, tmp_path: Path) -> None:
+def test_only_a_configuration_file_loads_toml(simulator: Simulator, tmp_path: Path) -> None:
     config = tmp_path / "config.toml"
     config.write_text("[default]\nutc = true\n")
     loaded = loaded_by(
@@ -125,11 +125,11 @@ def test_a_configuration_file_is_what_loads_toml(simulator: Simulator, tmp_path:
 
 def test_importing_the_package_loads_nothing_heavy() -> None:
     code = "import dlftask, sys; print(*sys.modules)"
-    said = subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-c", code],
         env=unmeasured(os.environ),
         check=True,
         capture_output=True,
         text=True,
     )
-    assert not (HEAVY | {"typer", "dataclasses"}) & set(said.stdout.split())
+    assert not (HEAVY | {"typer", "dataclasses"}) & set(done.stdout.split())

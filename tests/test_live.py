@@ -86,7 +86,7 @@ def many_subtasks() -> list[Subtask]:
     return [subtask(n, statuses.get(n, "SUCCESSFUL")) for n in range(1, 61)]
 
 
-def test_a_task_without_a_response_says_so(clock: Clock) -> None:
+def test_a_task_without_a_response_is_shown_as_such(clock: Clock) -> None:
     with Terminal() as terminal:
         live(terminal, clock).tick()
         assert terminal.lines == ["? t1  no response yet", "elapsed 0s"]
@@ -129,7 +129,7 @@ def test_on_a_small_screen_what_failed_and_runs_comes_first_and_the_rest_is_coun
         ]
 
 
-def test_what_runs_is_seen_among_a_thousand_failures(clock: Clock) -> None:
+def test_a_running_subtask_is_visible_among_a_thousand_failures(clock: Clock) -> None:
     with Terminal(10, 50) as terminal:
         subtasks = [subtask(n, "FAILED") for n in range(1000)] + [subtask(1000, "RUNNING")]
         show(live(terminal, clock), clock, running(*subtasks))
@@ -144,7 +144,7 @@ def test_compact_hides_what_is_successful(clock: Clock) -> None:
         assert still(terminal)[1:-1] == ["├── ⠋ job_02  RUNNING", "└── … 2 SUCCESSFUL"]
 
 
-def test_of_many_tasks_the_unfinished_come_first_and_the_rest_is_counted(clock: Clock) -> None:
+def test_unfinished_tasks_come_first_and_the_rest_is_counted(clock: Clock) -> None:
     ids = [f"t{n}" for n in range(1000)]
     with Terminal(8, 60) as terminal:
         view = live(terminal, clock, ids)
@@ -163,7 +163,7 @@ def test_of_many_tasks_the_unfinished_come_first_and_the_rest_is_counted(clock: 
         ]
 
 
-def test_short_of_room_the_parts_of_several_tasks_share_it(clock: Clock) -> None:
+def test_the_subtasks_of_several_tasks_share_the_room(clock: Clock) -> None:
     with Terminal(12, 60) as terminal:
         view = live(terminal, clock, ["a", "b", "c"])
         subtasks = [subtask(n, "RUNNING") for n in range(20)]
@@ -225,8 +225,8 @@ def test_tasks_of_one_name_are_told_apart_by_the_ends_of_their_ids(clock: Clock)
         assert [line.split()[-1] for line in lines] == ["…00000000", "…00000001"]
 
 
-def test_a_wait_that_ran_out_of_time_ends_on_what_was_known(clock: Clock) -> None:
-    late = WaitTimeout("still RUNNING when the timeout of 1s ran out")
+def test_after_a_timeout_the_last_states_stay(clock: Clock) -> None:
+    late = WaitTimeout("still RUNNING after 1s (--timeout)")
     with Terminal() as terminal:
         view = live(terminal, clock, ["t1", "t2"])
         show(view, clock, running(subtask(1, "RUNNING")))
@@ -250,7 +250,7 @@ def test_an_outage_is_shown_until_it_is_over(clock: Clock) -> None:
         assert terminal.lines[-1] == "elapsed 14s"
 
 
-def test_a_start_in_the_future_runs_for_no_time_yet(clock: Clock) -> None:
+def test_a_start_in_the_future_shows_no_time(clock: Clock) -> None:
     with Terminal() as terminal:
         show(live(terminal, clock), clock, running(start_ms=99_000_000))
         assert still(terminal)[0] == "⠋ import  RUNNING  ID t1"
@@ -346,7 +346,7 @@ def test_a_frame_that_looks_the_same_is_not_written(clock: Clock) -> None:
         assert terminal.read() == b""
 
 
-def test_news_that_comes_faster_than_it_can_be_read_waits_for_the_next_tick(clock: Clock) -> None:
+def test_a_change_right_after_a_frame_waits_for_the_next_tick(clock: Clock) -> None:
     with Terminal() as terminal:
         view = live(terminal, clock)
         show(view, clock, running(subtask(1, "RUNNING")))
@@ -407,7 +407,7 @@ def test_an_endless_note_is_cut_at_1000_characters(clock: Clock) -> None:
         assert terminal.read().decode() == f"dlftask: {'n' * 990}…\n"
 
 
-def test_close_leaves_nothing_but_what_was_there(clock: Clock) -> None:
+def test_close_leaves_only_what_was_there_before(clock: Clock) -> None:
     with Terminal() as terminal:
         terminal.streams.write("before\r\n")
         view = live(terminal, clock)
@@ -470,7 +470,7 @@ def test_nothing_is_drawn_in_the_background_and_the_next_frame_begins_at_the_cur
         assert still(terminal)[:2] == ["shell", "⠋ import  RUNNING  ID t1"]
 
 
-def test_nothing_is_drawn_after_close_nor_erased_where_nothing_was_drawn(clock: Clock) -> None:
+def test_nothing_is_written_after_close_or_if_nothing_was_drawn(clock: Clock) -> None:
     with Terminal() as terminal:
         view = live(terminal, clock)
         view.close()
@@ -511,7 +511,7 @@ def test_a_frame_of_ten_thousand_subtasks_renders_only_what_is_drawn(
         assert len(drawn) < 30
 
 
-def test_the_id_asked_for_is_whole_at_80_columns_whatever_the_name(clock: Clock) -> None:
+def test_the_id_asked_for_is_whole_at_80_columns_with_a_long_name(clock: Clock) -> None:
     task_id = "008aae2e675d3bcb01675d3c66f20000"
     with Terminal(24, 80) as terminal:
         view = live(terminal, clock, [task_id])
@@ -522,14 +522,14 @@ def test_the_id_asked_for_is_whole_at_80_columns_whatever_the_name(clock: Clock)
         assert "RUNNING" in terminal.lines[0]
 
 
-def test_an_id_that_fits_no_line_beside_the_name_has_its_own(clock: Clock) -> None:
+def test_an_id_that_does_not_fit_beside_the_name_has_its_own_line(clock: Clock) -> None:
     task_id = "008aae2e675d3bcb01675d3c66f20000"
     with Terminal(10, 40) as terminal:
         show(live(terminal, clock, [task_id]), clock, running(task_id=task_id))
         assert terminal.lines[1] == f"  ID {task_id}"
 
 
-def test_a_running_task_that_holds_a_failure_comes_before_those_without(clock: Clock) -> None:
+def test_a_running_task_with_a_failure_comes_before_those_without(clock: Clock) -> None:
     with Terminal(6, 60) as terminal:
         view = live(terminal, clock, ["a", "b", "c", "d", "e", "f", "g"])
         fine = [running(subtask(1, "RUNNING"), task_id=i, name=i) for i in "abcdef"]
@@ -537,7 +537,7 @@ def test_a_running_task_that_holds_a_failure_comes_before_those_without(clock: C
         assert still(terminal)[0].startswith("⠋ g  RUNNING")
 
 
-def test_messages_are_wrapped_while_rows_are_free_those_of_failures_first(clock: Clock) -> None:
+def test_messages_are_wrapped_while_rows_are_free_failures_first(clock: Clock) -> None:
     def subtasks(message: str) -> list[Subtask]:
         return [subtask(1, "WARNING", message=message), subtask(2, "FAILED", message=message)]
 
@@ -561,7 +561,7 @@ def test_messages_are_wrapped_while_rows_are_free_those_of_failures_first(clock:
         ]
 
 
-def test_no_line_that_wrapping_began_is_a_command(clock: Clock) -> None:
+def test_wrapping_never_creates_a_ci_command(clock: Clock) -> None:
     message = f"{'a' * 30} ::error::{'b' * 30} ::warning::c"
     failed = subtask(1, "FAILED", message=message)
     for columns in range(20, 80):

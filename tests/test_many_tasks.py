@@ -1,4 +1,4 @@
-"""One wait for many tasks: few connections, and no task that holds up another."""
+"""One wait for many tasks: few connections, and no task that delays another."""
 
 import time
 from collections import Counter
@@ -25,7 +25,7 @@ def simulator(import_clock: ImportClock) -> Iterator[Simulator]:
 
 
 def count_connections(simulator: Simulator) -> list[object]:
-    """A list that grows by each connection from now on."""
+    """A list that grows by one item with each connection from now on."""
     server: Any = simulator._server
     accepted: list[object] = []
     process = server.process_request
@@ -48,12 +48,12 @@ def test_a_thousand_tasks_share_eight_connections(
         run.until(lambda: len(simulator.requests) >= 1000, within_s=240)
         import_clock.end_imports()
         assert run.process.wait(240) == 0
-    asked = Counter(request.path.rpartition("/")[2] for request in simulator.requests)
-    assert asked.keys() == set(ids)
+    counts = Counter(request.path.rpartition("/")[2] for request in simulator.requests)
+    assert counts.keys() == set(ids)
     assert len(connections) <= 8
 
 
-def test_a_plain_get_of_many_asks_once_for_each_in_the_order_asked(simulator: Simulator) -> None:
+def test_a_plain_get_requests_each_task_once_and_keeps_the_order(simulator: Simulator) -> None:
     ids = [simulator.start_import() for _ in range(100)]
     finished = run_dlftask("get", "-o", "tsv", *ids, ids[0], env=simulator.environment())
     assert finished.returncode == 3
@@ -72,7 +72,7 @@ def client_of(simulator: Simulator, read_timeout: float) -> Client:
 
 
 def test_dead_tasks_delay_no_other(simulator: Simulator, import_clock: ImportClock) -> None:
-    """Seven of eight questions hang: the others are asked for as if there were none."""
+    """Seven of eight requests hang: the other tasks are polled as if those did not exist."""
     dead = [f"dead-{number}" for number in range(7)]
     simulator.set_faults(*(Fault(delay_s=60, task=task_id) for task_id in dead))
     fine = [simulator.start_import() for _ in range(20)]
@@ -91,7 +91,7 @@ def test_dead_tasks_delay_no_other(simulator: Simulator, import_clock: ImportClo
     assert statuses == {ExitStatus.UNAVAILABLE}
 
 
-def test_a_task_that_dies_in_mid_wait_delays_no_other(
+def test_a_task_that_hangs_in_mid_wait_delays_no_other(
     simulator: Simulator, import_clock: ImportClock
 ) -> None:
     dying, *fine = [simulator.start_import() for _ in range(4)]
@@ -108,7 +108,7 @@ def test_a_task_that_dies_in_mid_wait_delays_no_other(
                 assert len(seen) == len(fine)
 
 
-def test_a_failed_one_does_not_end_the_others_wait(
+def test_a_failed_task_does_not_end_the_wait_for_the_others(
     simulator: Simulator, import_clock: ImportClock
 ) -> None:
     task_id = simulator.start_import()
@@ -120,5 +120,5 @@ def test_a_failed_one_does_not_end_the_others_wait(
         assert f" FAILED     task    {FAILED} " in run.stdout
         assert f" SUCCESSFUL task    {task_id} " in run.stdout.splitlines()[-1]
         assert run.stderr.count("dlftask: error: ") == 1
-    asked = Counter(request.path.rpartition("/")[2] for request in simulator.requests)
-    assert asked[FAILED] == asked["no-such-task"] == asked[SUCCESSFUL] == 1
+    counts = Counter(request.path.rpartition("/")[2] for request in simulator.requests)
+    assert counts[FAILED] == counts["no-such-task"] == counts[SUCCESSFUL] == 1

@@ -1,4 +1,4 @@
-"""An error's line: what it says, and how long it is wherever it is written."""
+"""The lines of errors, hints and warnings: their content and their length."""
 
 import io
 
@@ -10,7 +10,9 @@ from dlftask.streams import Streams
 from dlftask.waiting.snapshot import Snapshot
 
 
-def said(error: DlftaskError, *, encoding: str = "utf-8", task_id: str | None = "t") -> list[str]:
+def lines_of(
+    error: DlftaskError, *, encoding: str = "utf-8", task_id: str | None = "t"
+) -> list[str]:
     """The lines on standard error, as they are written."""
     written = io.BytesIO()
     stderr = io.TextIOWrapper(written, encoding=encoding)
@@ -18,7 +20,7 @@ def said(error: DlftaskError, *, encoding: str = "utf-8", task_id: str | None = 
     return written.getvalue().decode(encoding).splitlines()
 
 
-def test_a_line_names_the_task_and_what_the_service_said_and_a_second_one_what_to_do() -> None:
+def test_a_line_has_the_task_and_the_services_error_and_a_second_one_the_hint() -> None:
     error = TaskNotFound(
         "not there",
         code="DLF.0810",
@@ -27,7 +29,7 @@ def test_a_line_names_the_task_and_what_the_service_said_and_a_second_one_what_t
         request_id="r1",
         hint="check the ID",
     )
-    assert said(error) == [
+    assert lines_of(error) == [
         "dlftask: error: task t: not there (HTTP 400, DLF.0810, request ID r1): No [t].",
         "hint: check the ID",
     ]
@@ -38,17 +40,17 @@ def test_a_line_names_the_task_and_what_the_service_said_and_a_second_one_what_t
     [("utf-8", "作…"), ("ascii", "..."), ("latin-1", "..."), ("gb18030", "作…")],
 )
 def test_a_line_is_cut_at_1000_characters_as_written(encoding: str, end: str) -> None:
-    (line,) = said(ServiceUnavailable("broken", service_message="作" * 5000), encoding=encoding)
+    (line,) = lines_of(ServiceUnavailable("broken", service_message="作" * 5000), encoding=encoding)
     assert len(line) == 1000
     assert line.endswith(end)
 
 
 def test_a_line_of_1000_characters_is_whole() -> None:
     message = "m" * (1000 - len("dlftask: error: "))
-    assert said(ServiceUnavailable(message), task_id=None) == [f"dlftask: error: {message}"]
+    assert lines_of(ServiceUnavailable(message), task_id=None) == [f"dlftask: error: {message}"]
 
 
-def test_a_hint_that_fits_several_tasks_is_said_once_and_none_where_there_is_none() -> None:
+def test_a_hint_that_several_tasks_share_is_written_once() -> None:
     written = io.BytesIO()
     streams = Streams(stderr=io.TextIOWrapper(written, encoding="utf-8"), environ={})
     errors = [TaskNotFound("gone", hint=hint) for hint in (None, "check it", "check it", None)]
@@ -70,15 +72,15 @@ def test_errors_hints_and_warnings_are_colored_where_standard_error_is() -> None
     ]
 
 
-def test_a_code_that_is_the_http_status_is_said_once() -> None:
+def test_a_code_that_is_the_http_status_is_written_once() -> None:
     error = AuthenticationError("refused", code="401", http_status=401)
-    assert said(error) == ["dlftask: error: task t: refused (HTTP 401)"]
+    assert lines_of(error) == ["dlftask: error: task t: refused (HTTP 401)"]
 
 
 def test_an_endless_code_or_request_id_hides_nothing_else() -> None:
     error = ServiceUnavailable(
         "broken", code="c" * 3000, request_id="r" * 3000, http_status=500, service_message="why"
     )
-    assert said(error) == [
+    assert lines_of(error) == [
         f"dlftask: error: task t: broken (HTTP 500, {'c' * 100}..., request ID {'r' * 100}...): why"
     ]

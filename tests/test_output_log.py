@@ -20,7 +20,7 @@ AT = "2018-11-29T02:11:39Z"
 
 
 class Recorder(Streams):
-    """Streams into memory, and how often standard output was written to."""
+    """Streams in memory, which count the writes to standard output."""
 
     def __init__(self, color: str = "never") -> None:
         self.out, self.err = io.BytesIO(), io.BytesIO()
@@ -39,7 +39,7 @@ class Recorder(Streams):
     def printed(self) -> list[str]:
         return self.out.getvalue().decode().splitlines()
 
-    def said(self) -> list[str]:
+    def logged(self) -> list[str]:
         return self.err.getvalue().decode().splitlines()
 
 
@@ -84,9 +84,9 @@ class Log:
         self.view.show(snapshots)
 
     @property
-    def said(self) -> list[str]:
+    def logged(self) -> list[str]:
         """The lines on standard error, without their time."""
-        return [line.replace(f"{AT} ", "") for line in self.streams.said()]
+        return [line.replace(f"{AT} ", "") for line in self.streams.logged()]
 
 
 def watched(*ids: str) -> Log:
@@ -150,12 +150,12 @@ def test_a_wait_reads_from_its_start_to_its_end(changes: Changes) -> None:
     ]
 
 
-def test_a_task_that_had_ended_already_ends_last(changes: Changes) -> None:
+def test_an_ended_task_comes_last(changes: Changes) -> None:
     lines = changes.of(task("SUCCESSFUL", subtask("1", "SUCCESSFUL")))
     assert lines == [f"{AT} SUCCESSFUL subtask 1 job 1", f"{AT} SUCCESSFUL task    own Import"]
 
 
-def test_a_later_update_alone_is_no_change(changes: Changes) -> None:
+def test_a_later_update_alone_is_not_a_change(changes: Changes) -> None:
     changes.of(task("RUNNING", subtask("1", "RUNNING", lastUpdate=1), lastUpdate=1))
     again = task("RUNNING", subtask("1", "RUNNING", lastUpdate=2), lastUpdate=2)
     assert changes.of(again) == []
@@ -170,7 +170,7 @@ def test_another_name_or_message_is_a_change(changes: Changes) -> None:
     ]
 
 
-def test_what_is_not_known_is_a_dash(changes: Changes) -> None:
+def test_an_unknown_value_is_a_dash(changes: Changes) -> None:
     nothing = {"id": None, "name": None, "status": None}
     blank = {"id": "", "name": " ", "status": ""}
     lines = changes.of(task("PAUSED", nothing, blank))
@@ -182,7 +182,7 @@ def test_what_is_not_known_is_a_dash(changes: Changes) -> None:
     assert changes.of(task("PAUSED", nothing, blank)) == []
 
 
-def test_a_line_is_one_line_whatever_it_holds() -> None:
+def test_a_line_is_one_line_with_any_content() -> None:
     changes = Changes(at_s=0)
     evil = "a\nb\x1b[2J\u202e\u2028"
     (line, *_) = changes.of(task("FAILED", {"id": evil, "name": evil, "message": evil}))
@@ -195,12 +195,12 @@ def test_times_are_local_with_their_offset(shanghai: None) -> None:
     assert line.startswith("2018-11-29T10:11:39+08:00 RUNNING ")
 
 
-def test_a_status_has_its_colour_where_colours_are_wanted() -> None:
+def test_a_status_has_its_colour_if_colours_are_on() -> None:
     (line,) = Changes(color=True).of(task("FAILED"))
     assert line == f"{AT} \x1b[31mFAILED\x1b[0m     task    own Import"
     log = Log(TaskLog, color="always")
     log.show(Snapshot("a", task("FAILED")))
-    assert log.said[1] == "dlftask: task a \x1b[31mFAILED\x1b[0m"
+    assert log.logged[1] == "dlftask: task a \x1b[31mFAILED\x1b[0m"
 
 
 def test_each_event_is_one_write() -> None:
@@ -211,24 +211,24 @@ def test_each_event_is_one_write() -> None:
     assert len(log.streams.printed()) == 4
     log.show(Snapshot("a", running))
     assert log.streams.writes == 1
-    assert log.said == []
+    assert log.logged == []
 
 
 @pytest.mark.parametrize("make", [watched, waited, as_jsonl])
 def test_a_wait_is_never_silent_for_more_than_a_minute(make: Callable[..., Log]) -> None:
     log = make()
     log.show(Snapshot("a", task("RUNNING", subtask("1", "SUCCESSFUL"), subtask("2", "RUNNING"))))
-    before = heard = len(log.said)
+    before = heard = len(log.logged)
     silence_s = [0.0]
     for _ in range(200):
         log.clock.now_s += log.view.tick_s
         silence_s[-1] += log.view.tick_s
         log.view.tick()
-        if len(log.said) > heard:
-            heard = len(log.said)
+        if len(log.logged) > heard:
+            heard = len(log.logged)
             silence_s.append(0.0)
     assert max(silence_s) < 60
-    assert log.said[before] == ("dlftask: still waiting after 56s: task a RUNNING 1/2 subtasks")
+    assert log.logged[before] == ("dlftask: still waiting after 56s: task a RUNNING 1/2 subtasks")
     assert heard - before == 14
 
 
@@ -238,10 +238,10 @@ def test_a_heartbeat_waits_for_silence() -> None:
         log.clock.now_s += 50
         log.show(Snapshot("a", task(name=f"{number}")))
         log.view.tick()
-    assert log.said == []
+    assert log.logged == []
 
 
-def test_a_heartbeat_says_that_there_was_no_response_yet_or_for_how_long_and_why() -> None:
+def test_a_heartbeat_reports_a_missing_response_or_an_outage() -> None:
     log = watched()
     log.clock.now_s += 60
     log.view.tick()
@@ -250,7 +250,7 @@ def test_a_heartbeat_says_that_there_was_no_response_yet_or_for_how_long_and_why
     log.show(Snapshot("a", task(), outage=outage, outage_since=began_s))
     log.clock.now_s += 60
     log.view.tick()
-    assert log.said == [
+    assert log.logged == [
         "dlftask: still waiting after 1m00s: task a no response yet",
         "dlftask: still waiting after 2m00s: task a RUNNING; no valid response for 50s: HTTP 503",
     ]
@@ -262,7 +262,7 @@ def test_a_heartbeat_of_several_tasks_counts_them() -> None:
     log.show(Snapshot("c", error=TaskNotFound("not there"), settled=True))
     log.clock.now_s += 60
     log.view.tick()
-    assert log.said[-1] == (
+    assert log.logged[-1] == (
         "dlftask: still waiting after 1m00s: 2/3 tasks, 1 failed "
         "(1 FAILED, 1 no response yet, 1 SUCCESSFUL); 1/1 subtasks"
     )
@@ -275,13 +275,13 @@ def test_a_task_of_several_that_is_unavailable_is_reported_when_it_happens(
     log = make("a", "b", "c")
     error = TaskNotFound("not there", code="DLF.0810", service_message="m" * 5000)
     log.show(Snapshot("a", task()), Snapshot("b", error=error, settled=True))
-    line = log.streams.said()[-1]
+    line = log.streams.logged()[-1]
     assert line.startswith(f"dlftask: {AT} task b: not there (DLF.0810): mmm")
     assert len(line) == 1000
-    before = len(log.said)
+    before = len(log.logged)
     log.show(Snapshot("c", task(), error=WaitTimeout("late"), settled=True))
     log.show(Snapshot("a", error=TaskNotFound("not there"), settled=True))
-    assert "not there" not in "".join(log.said[before:])  # the errors come at once
+    assert "not there" not in "".join(log.logged[before:])  # its error follows at once
 
 
 def test_a_note_goes_to_standard_error() -> None:
@@ -289,20 +289,20 @@ def test_a_note_goes_to_standard_error() -> None:
     log.view.note("warning: \x1b[2J")
     log.view.close()
     log.view.close()
-    assert log.said == [r"dlftask: warning: \x1b[2J"]
+    assert log.logged == [r"dlftask: warning: \x1b[2J"]
     assert log.streams.printed() == []
 
 
 # get --wait
 
 
-def test_a_log_names_what_is_waited_for_and_each_change_with_what_changed_last() -> None:
+def test_a_log_has_what_is_waited_for_and_a_line_per_change() -> None:
     log = waited()
     log.show(Snapshot("a", task("RUNNING", subtask("1", "RUNNING"), subtask("2", "RUNNING"))))
     both = subtask("1", "SUCCESSFUL"), subtask("2", "FAILED", message="no such file")
     log.show(Snapshot("a", task("RUNNING", *both)))
     log.show(Snapshot("a", task("FAILED", *both, message="one failed")))
-    assert log.said == [
+    assert log.logged == [
         "dlftask: waiting for task a",
         "dlftask: task a RUNNING 0/2 subtasks: job 2 RUNNING",
         "dlftask: task a RUNNING 2/2 subtasks, 1 failed: job 2 FAILED: no such file",
@@ -315,7 +315,7 @@ def test_each_subtask_that_failed_between_two_polls_is_named_with_its_message() 
     log.show(Snapshot("a", task("RUNNING", *(subtask(str(n), "RUNNING") for n in range(3)))))
     failed = [subtask(str(n), "FAILED", message=f"reason {n}") for n in range(3)]
     log.show(Snapshot("a", task("FAILED", *failed, message="all failed")))
-    assert log.said[2:] == [
+    assert log.logged[2:] == [
         *(f"dlftask: task a: subtask job {n} FAILED: reason {n}" for n in range(3)),
         "dlftask: task a FAILED 3/3 subtasks, 3 failed: all failed",
     ]
@@ -326,7 +326,7 @@ def test_with_strict_a_subtask_with_a_warning_is_named_too() -> None:
         log = Log(TaskLog, strict=strict)
         warned = subtask("1", "WARNING", message="careful")
         log.show(Snapshot("a", task("FAILED", warned, subtask("2", "SUCCESSFUL"))))
-        assert any("job 1 WARNING: careful" in line for line in log.said) is named
+        assert any("job 1 WARNING: careful" in line for line in log.logged) is named
 
 
 def test_the_start_comes_first_and_once() -> None:
@@ -334,15 +334,15 @@ def test_the_start_comes_first_and_once() -> None:
     log.view.note("warning: no response")
     log.view.tick()
     log.show(Snapshot("a", task()))
-    assert log.said[:2] == ["dlftask: waiting for 2 tasks", "dlftask: warning: no response"]
-    assert sum("waiting for" in line for line in log.said) == 1
+    assert log.logged[:2] == ["dlftask: waiting for 2 tasks", "dlftask: warning: no response"]
+    assert sum("waiting for" in line for line in log.logged) == 1
 
 
-def test_a_later_update_alone_is_no_change_of_a_log() -> None:
+def test_a_later_update_alone_adds_no_line_to_a_log() -> None:
     log = waited()
     log.show(Snapshot("a", task("RUNNING", lastUpdate=1)))
     log.show(Snapshot("a", task("RUNNING", lastUpdate=2)))
-    assert len(log.said) == 2
+    assert len(log.logged) == 2
 
 
 def test_hostile_text_is_escaped_in_a_log_and_a_line_stays_one_line() -> None:
@@ -350,7 +350,7 @@ def test_hostile_text_is_escaped_in_a_log_and_a_line_stays_one_line() -> None:
     evil = subtask("1", "RUNNING", message="x" * 5000)
     evil["name"] = "\x1b[2J\r\n\u202e"
     log.show(Snapshot("a", task("RUNNING", evil)))
-    line = log.streams.said()[1]
+    line = log.streams.logged()[1]
     assert r"\x1b[2J\x0d\x0a\u202e RUNNING: xxx" in line
     assert len(line) == 1000
 
@@ -370,32 +370,32 @@ def test_jsonl_has_a_line_each_time_that_a_task_changes() -> None:
     ]
 
 
-def test_jsonl_ends_a_lost_task_of_several_with_an_error_object() -> None:
+def test_jsonl_ends_an_unavailable_task_of_several_with_an_error_object() -> None:
     log = as_jsonl("a", "b")
     log.show(Snapshot("a", task("SUCCESSFUL"), settled=True))
-    lost = Snapshot("b", error=TaskNotFound("not there", code="DLF.0810"), settled=True)
-    log.show(lost)
-    log.show(lost)
+    unavailable = Snapshot("b", error=TaskNotFound("not there", code="DLF.0810"), settled=True)
+    log.show(unavailable)
+    log.show(unavailable)
     assert [json.loads(line).get("error") for line in log.streams.printed()] == [
         None,
         {"code": "DLF.0810", "message": "not there", "exit_status": 4},
     ]
 
 
-def test_jsonl_of_a_single_lost_task_is_empty() -> None:
+def test_jsonl_of_a_single_unavailable_task_is_empty() -> None:
     log = as_jsonl()
     log.show(Snapshot("a", error=TaskNotFound("not there"), settled=True))
     assert log.streams.writes == 0
 
 
-def test_jsonl_does_not_repeat_the_last_state_when_time_is_up() -> None:
+def test_jsonl_does_not_repeat_the_last_state_after_the_timeout() -> None:
     log = as_jsonl("a", "b")
     log.show(Snapshot("a", task()))
     log.show(Snapshot("a", task(), error=WaitTimeout("late"), settled=True))
     assert len(log.streams.printed()) == 1
 
 
-def test_jsonl_takes_a_query_of_each_line() -> None:
+def test_jsonl_applies_a_query_to_each_line() -> None:
     log = Log(JsonLog, query=Query("status"))
     log.show(Snapshot("a", task()))
     log.show(Snapshot("a", task("FAILED")))

@@ -23,9 +23,11 @@ TEXT = st.sampled_from(MARKUP) | st.text(alphabet="`|\\ <>@#*_[]()!\n\r\tab&;:-~
 STATUSES = st.sampled_from(["SUCCESSFUL", "FAILED", "RUNNING", "WARNING"]) | TEXT.filter(bool)
 
 
-def had(status: str, *subtasks: dict[str, Any], asked: str = "asked", **more: Any) -> Snapshot:
+def snapshot_of(
+    status: str, *subtasks: dict[str, Any], task_id: str = "given", **more: Any
+) -> Snapshot:
     value = {"id": "own", "name": "Import", "status": status, "subtasks": subtasks, **more}
-    return Snapshot(asked, read_task(json.dumps(value).encode()), settled=True)
+    return Snapshot(task_id, read_task(json.dumps(value).encode()), settled=True)
 
 
 def markdown(*snapshots: Snapshot) -> str:
@@ -43,7 +45,7 @@ def spans(text: str) -> list[str]:
 
 def test_a_task_is_a_heading_its_facts_its_message_and_a_table() -> None:
     text = markdown(
-        had(
+        snapshot_of(
             "FAILED",
             {"name": "a", "status": "SUCCESSFUL", "startTime": 0, "endTime": 1500},
             {"name": "b|c", "status": "FAILED", "message": "No `[CDM]`."},
@@ -55,7 +57,7 @@ def test_a_task_is_a_heading_its_facts_its_message_and_a_table() -> None:
     assert text == (
         "## ✗ FAILED `Import`\n"
         "\n"
-        "ID `asked` · in the response `own` · started 2018-11-29 02:11:39Z"
+        "ID `given` · in the response `own` · started 2018-11-29 02:11:39Z"
         " · ended 2018-11-29 02:11:54Z · 15s\n"
         "\n"
         "`1 failed.`\n"
@@ -82,7 +84,7 @@ def test_text_of_the_service_is_never_markup(
     name: str, message: str, status: str, own: str
 ) -> None:
     node = {"id": "i", "name": name, "message": message, "status": status}
-    text = markdown(had(own, node, node, name=name, message=message))
+    text = markdown(snapshot_of(own, node, node, name=name, message=message))
     assert {token.type for token in flat(text)} <= {
         "heading_open", "heading_close", "paragraph_open", "paragraph_close", "inline", "text",
         "code_inline", "html_block", "table_open", "table_close", "thead_open", "thead_close",
@@ -102,19 +104,19 @@ def test_text_of_the_service_is_never_markup(
     assert not re.search(r"##(\[|vso\[)", text)
 
 
-def test_what_could_not_be_had_is_a_heading_and_its_error() -> None:
+def test_an_unavailable_task_is_a_heading_and_its_error() -> None:
     gone = Snapshot("gone", error=TaskNotFound("no such task", service_message="<b>@x</b>"))
-    late = Snapshot("late", had("RUNNING").task, error=WaitTimeout("late"))
+    late = Snapshot("late", snapshot_of("RUNNING").task, error=WaitTimeout("late"))
     text = markdown(gone, late)
     assert "no such task: <b>@x</b>" in spans(text)
     assert "## ● RUNNING `Import`" in text
     assert markdown(gone) == ""
 
 
-def test_a_document_is_cut_below_githubs_limit_and_says_so() -> None:
+def test_a_document_is_cut_below_githubs_limit_and_counts_what_is_cut() -> None:
     good = [{"name": f"good {n}", "status": "SUCCESSFUL"} for n in range(30_000)]
     bad = [{"name": "é" * 2000, "status": "FAILED", "message": "m"} for n in range(100)]
-    text = markdown(had("FAILED", *good, *bad), had("FAILED", *good, *bad))
+    text = markdown(snapshot_of("FAILED", *good, *bad), snapshot_of("FAILED", *good, *bad))
     assert 900_000 < len(text.encode()) <= 1_000_000
     assert text.count("| ✗ FAILED |") == 200
     left_out = 60_200 - text.count("\n| ✓") - text.count("\n| ✗")
@@ -124,13 +126,13 @@ def test_a_document_is_cut_below_githubs_limit_and_says_so() -> None:
 
 
 def test_one_text_larger_than_the_document_leaves_the_rest() -> None:
-    text = markdown(had("FAILED", {"name": "b", "status": "FAILED"}, message="€" * 900_000))
+    text = markdown(snapshot_of("FAILED", {"name": "b", "status": "FAILED"}, message="€" * 900_000))
     assert len(text.encode()) < 10_000
     assert "| ✗ FAILED | `b` |" in text
     assert "1 text" in text.splitlines()[-1]
 
 
 def test_tasks_without_room_are_counted() -> None:
-    text = markdown(*[had("SUCCESSFUL", name=f"{n}" * 200) for n in range(9000)])
+    text = markdown(*[snapshot_of("SUCCESSFUL", name=f"{n}" * 200) for n in range(9000)])
     assert len(text.encode()) <= 1_000_000
     assert f"{9000 - text.count('## ✓')} tasks" in text.splitlines()[-1]

@@ -45,7 +45,7 @@ def shanghai(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         ("tag\U000e0041", r"tag\U000e0041"),
     ],
 )
-def test_what_could_be_obeyed_or_deceives_is_shown_as_its_escape(text: str, shown: str) -> None:
+def test_control_and_deceptive_characters_are_escaped(text: str, shown: str) -> None:
     assert escape_controls(text) == shown
 
 
@@ -111,7 +111,7 @@ def test_a_time_is_local_with_its_offset(shanghai: None) -> None:
     assert rfc3339(1543457499.9, utc=False) == "2018-11-29T10:11:39+08:00"
 
 
-def test_a_time_is_utc_where_asked_for(shanghai: None) -> None:
+def test_a_time_can_be_utc(shanghai: None) -> None:
     assert task_time(1543457499999, utc=True) == "2018-11-29 02:11:39Z"
     assert rfc3339(1543457499.9, utc=True) == "2018-11-29T02:11:39Z"
 
@@ -153,5 +153,5 @@ def test_a_duration_is_short() -> None:
         ("a ::b", "a ::b"),
     ],
 )
-def test_no_ci_system_finds_a_command(text: str, shown: str) -> None:
+def test_ci_commands_are_escaped(text: str, shown: str) -> None:
     assert escape_controls(text) == shown

@@ -69,10 +69,14 @@ def task(value: dict[str, Any]) -> Task:
 
 
 def plain(
-    value: dict[str, Any], *, compact: bool = False, unicode: bool = True, asked: str | None = None
+    value: dict[str, Any],
+    *,
+    compact: bool = False,
+    unicode: bool = True,
+    task_id: str | None = None,
 ) -> str:
     options = RenderOptions(utc=True, compact=compact, unicode=unicode)
-    return "".join(render("tree", [Snapshot(asked or value["id"], task(value))], options))
+    return "".join(render("tree", [Snapshot(task_id or value["id"], task(value))], options))
 
 
 def rich(
@@ -81,16 +85,16 @@ def rich(
     color: str = "never",
     encoding: str = "utf-8",
     columns: int | None = None,
-    asked: str | None = None,
+    task_id: str | None = None,
 ) -> str:
-    """What rich's tree looks like: on a pipe, or on a terminal of so many columns."""
+    """The tree that rich draws: on a pipe, or on a terminal of ``columns``."""
     out = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
     streams = Streams(out, io.TextIOWrapper(io.BytesIO()), color=color, environ={})
     options = RenderOptions(
         utc=True, compact=compact, unicode=streams.unicode, color=streams.color, width=columns
     )
-    snapshots = [Snapshot(asked or value["id"], task(value)) for value in values]
-    # Without colours a pipe needs no rich: this is about what rich draws.
+    snapshots = [Snapshot(task_id or value["id"], task(value)) for value in values]
+    # Without colours a pipe does not use rich: call it directly.
     return encodable(render_rich_trees(snapshots, options), encoding)
 
 
@@ -135,9 +139,9 @@ def test_a_pipe_never_wraps_or_cuts_even_in_colour() -> None:
 
 @pytest.mark.parametrize("columns", [24, 40, 80])
 def test_a_terminal_wraps_and_loses_nothing(columns: int) -> None:
-    part = {"id": "2", "status": "FAILED", "name": "宽" * 100, "message": "m" * 300}
+    subtask = {"id": "2", "status": "FAILED", "name": "宽" * 100, "message": "m" * 300}
     text = rich(
-        {"id": "1", "status": "FAILED", "subtasks": [part]}, color="always", columns=columns
+        {"id": "1", "status": "FAILED", "subtasks": [subtask]}, color="always", columns=columns
     )
     screen = pyte.Screen(columns, 100)
     pyte.Stream(screen).feed(text.replace("\n", "\r\n"))
@@ -149,12 +153,12 @@ def test_a_terminal_wraps_and_loses_nothing(columns: int) -> None:
 
 
 @pytest.mark.parametrize("columns", [-5, 0, 1, 3, 99999])
-def test_an_absurd_width_is_no_reason_to_fail(columns: int) -> None:
+def test_an_absurd_width_does_not_fail(columns: int) -> None:
     assert "FAILED" in rich(FAILED, columns=columns)
 
 
 @pytest.mark.parametrize("columns", ["0", "1", "-5", "99999", "abc", ""])
-def test_an_absurd_variable_is_not_even_read(columns: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_is_not_read(columns: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", columns)
     monkeypatch.setenv("LINES", columns)
     monkeypatch.setenv("TERM", "dumb")
@@ -162,7 +166,7 @@ def test_an_absurd_variable_is_not_even_read(columns: str, monkeypatch: pytest.M
     assert "\x1b[31m" in rich(FAILED, color="always")
 
 
-def test_nothing_from_the_service_is_obeyed() -> None:
+def test_text_from_the_service_is_escaped() -> None:
     text = "\x1b]0;owned\x07\n\u202egpj\u200b\ud800 [red]r[/red]"
     shown = r"\x1b]0;owned\x07\x0a\u202egpj\u200b\ud800 [red]r[/red]"
     node = {"id": text, "name": text, "status": text, "message": text}
@@ -174,7 +178,7 @@ def test_nothing_from_the_service_is_obeyed() -> None:
 
 
 @pytest.mark.parametrize("color", ["never", "always"])
-def test_no_line_that_wrapping_began_is_a_command(color: str) -> None:
+def test_wrapping_never_creates_a_ci_command(color: str) -> None:
     message = f"{'a' * 60} ::error::{'b' * 60} ::warning::c"
     node = {"id": "1", "name": "n", "status": "FAILED", "message": message}
     for columns in range(20, 100):
@@ -204,22 +208,22 @@ def test_odd_values_are_shown_as_what_they_are(value: dict[str, Any], expected: 
     assert rich(whole) == expected
 
 
-def test_an_id_that_is_not_the_one_asked_for_stands_beside_it() -> None:
+def test_the_id_asked_for_is_shown_beside_another_id_in_the_response() -> None:
     value = {"id": "own\x1b", "status": "RUNNING"}
     expected = "● own\\x1b  RUNNING\n  ID own\\x1b (asked for other)\n"
-    assert plain(value, asked="other") == expected
-    assert rich(value, asked="other") == expected
+    assert plain(value, task_id="other") == expected
+    assert rich(value, task_id="other") == expected
 
 
-def test_what_could_not_be_had_has_no_tree() -> None:
-    lost = Snapshot("gone", error=TaskNotFound("not there"), settled=True)
+def test_an_unavailable_task_has_no_tree() -> None:
+    unavailable = Snapshot("gone", error=TaskNotFound("not there"), settled=True)
     for options in (RenderOptions(), RenderOptions(color=True), RenderOptions(width=80)):
-        assert "".join(render("tree", [lost, lost], options)) == ""
+        assert "".join(render("tree", [unavailable, unavailable], options)) == ""
 
 
-def test_wrapped_lines_stand_below_the_name() -> None:
-    part = {"id": "2", "status": "FAILED", "name": "the part", "message": "some words to wrap"}
-    value = {"id": "i" * 30, "status": "FAILED", "name": "the whole of it", "subtasks": [part]}
+def test_wrapped_lines_are_aligned_with_the_name() -> None:
+    subtask = {"id": "2", "status": "FAILED", "name": "the part", "message": "some words to wrap"}
+    value = {"id": "i" * 30, "status": "FAILED", "name": "the whole of it", "subtasks": [subtask]}
     assert rich(value, columns=24) == (
         "✗ the whole of it  \n"
         "  FAILED\n"
@@ -231,7 +235,7 @@ def test_wrapped_lines_stand_below_the_name() -> None:
     )
 
 
-def test_a_compact_tree_of_what_went_well_is_one_line() -> None:
+def test_a_compact_tree_of_a_successful_task_is_one_line() -> None:
     subtasks = [{"id": str(n), "status": "SUCCESSFUL"} for n in range(3)]
     value = {
         "id": "1",
@@ -244,11 +248,11 @@ def test_a_compact_tree_of_what_went_well_is_one_line() -> None:
     expected = "✓ n  SUCCESSFUL  15s  3 subtasks  1\n"
     assert plain(value, compact=True) == expected
     assert rich(value, compact=True) == expected
-    asked = "✓ n  SUCCESSFUL  15s  3 subtasks  other\n"
-    assert rich(value, compact=True, asked="other") == asked
+    expected = "✓ n  SUCCESSFUL  15s  3 subtasks  other\n"
+    assert rich(value, compact=True, task_id="other") == expected
 
 
-def test_what_runs_shows_the_time_since_its_start_on_a_terminal_alone() -> None:
+def test_a_running_task_shows_its_time_so_far_only_on_a_terminal() -> None:
     value = {"id": "1", "status": "RUNNING", "startTime": 1000, "subtasks": [{"status": "RUNNING"}]}
     snapshots = [Snapshot("1", task(value))]
     options = RenderOptions(utc=True, now_ms=91_500)
@@ -269,7 +273,7 @@ def test_whether_trees_fit_counts_wrapped_rows() -> None:
     assert not tree_fits(snapshots, wide, 2)
 
 
-def test_several_trees_stand_one_below_the_other() -> None:
+def test_several_trees_are_printed_one_below_the_other() -> None:
     assert rich(FAILED, FAILED) == FULL + FULL
 
 

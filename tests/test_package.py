@@ -21,7 +21,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 
 @pytest.fixture(scope="module")
 def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the wheel and the sdist, built as pip and build would have them built."""
+    """A folder with the wheel and the sdist, built as pip and build would build them."""
     folder = tmp_path_factory.mktemp("packages")
     build = (
         "from hatchling import build; import sys;"
@@ -130,7 +130,7 @@ def test_the_installed_package_is_typed() -> None:
     assert distribution("dlftask").metadata["Name"] == "dlftask"
 
 
-def test_the_names_that_a_program_may_import_are_these() -> None:
+def test_only_these_names_are_public() -> None:
     assert dlftask.__all__ == [
         "AuthenticationError",
         "Client",

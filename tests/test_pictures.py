@@ -1,4 +1,4 @@
-"""The README's pictures: what the simulator answers, drawn as the command draws it.
+"""The README's pictures: tasks of the simulator, drawn as the command draws them.
 
 They are compared with those in ``tests/pictures``; ``DLFTASK_DRAW=1 pytest tests/test_pictures.py``
 draws them again.
@@ -36,7 +36,7 @@ SVG = re.sub(r"@font-face \{\{.*?\}\}", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
 
 
 def imported(path: str, *, after_s: float) -> Task:
-    """An import as the service would tell of it, so many seconds after its start."""
+    """An import as the service would describe it, ``after_s`` seconds after its start."""
     clock = [BEGAN_S]
     with (
         Simulator(token="t", clock=lambda: clock[0]) as simulator,
@@ -60,7 +60,7 @@ def tree(task: Task, *, compact: bool = False) -> str:
 
 
 def live(task: Task, *, after_s: float) -> str:
-    """What ``watch`` has on the screen so many seconds after it began."""
+    """What ``watch`` has on the screen ``after_s`` seconds after it began."""
     out, written = streams()
     state = WaitState([task.id], began_s=0.0, now=lambda: after_s, wall=lambda: BEGAN_S + after_s)
     state.update([Snapshot(task.id, task)])
@@ -81,7 +81,7 @@ def picture(name: str, command: str, text: str) -> str:
     )
     console.print(Text.from_ansi(f"$ {command}\n{text.rstrip()}"))
     svg = console.export_svg(title="dlftask", code_format=SVG, unique_id=name)
-    # Spaces that begin a text or follow another are kept by every renderer only if told so.
+    # Without this, some renderers drop leading and repeated spaces.
     return svg.replace("<text ", '<text xml:space="preserve" ')
 
 
@@ -100,7 +100,7 @@ def drawn() -> Sequence[tuple[str, str, str]]:
 
 
 def words(svg: str) -> list[str]:
-    """What a picture says, with its colours, whatever release of rich drew it."""
+    """The text of a picture, with its colours: the same for every release of rich."""
     colors = dict(re.findall(r"\.[\w-]+?-(r\d+) \{ fill: (#\w+)", svg))
     return [
         f"{colors.get(look, look)} {html.unescape(text)}"

@@ -1,4 +1,4 @@
-"""Profiles: what a table may hold, and how a fault in one is told."""
+"""Profiles: what a table may contain, and how errors in one are reported."""
 
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ def written(file: Path, text: str | bytes, mode: int = 0o600) -> Path:
     return file
 
 
-def test_a_table_is_a_profile_for_itself(file: Path) -> None:
+def test_each_table_is_a_separate_profile(file: Path) -> None:
     written(file, '[default]\nregion = "a"\nstrict = true\n[prod]\ntimeout = 1.5\n')
     assert read(file).values == {"region": "a", "strict": True}
     assert read(file, "prod", name_named=True).values == {"timeout": 1.5}
@@ -40,7 +40,7 @@ def test_no_file_and_no_default_table_are_fine(file: Path, text: str | None) -> 
 
 
 @pytest.mark.parametrize("named", [{"path_named": True}, {"name_named": True}])
-def test_a_file_that_was_named_must_be_there(file: Path, named: dict[str, Any]) -> None:
+def test_a_named_file_must_exist(file: Path, named: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match="no such configuration file") as caught:
         read(file, **named)
     assert str(file) in caught.value.message
@@ -53,14 +53,14 @@ def test_a_named_profile_without_a_file_names_both(file: Path) -> None:
     assert "'ci'" in caught.value.message
 
 
-def test_a_profile_that_was_named_must_be_there(file: Path) -> None:
+def test_a_named_profile_must_exist(file: Path) -> None:
     written(file, "[production]\n[default]\n")
     with pytest.raises(ConfigurationError) as caught:
         read(file, "prodution", name_named=True)
     assert caught.value.message == f"{file}: no table 'prodution': did you mean 'production'?"
 
 
-def test_an_unknown_key_is_told_with_file_table_and_the_nearest_known(file: Path) -> None:
+def test_an_unknown_key_is_reported_with_file_table_and_the_nearest_known(file: Path) -> None:
     written(file, "[default]\nregoin = 'x'\n")
     with pytest.raises(ConfigurationError) as caught:
         read(file)
@@ -82,7 +82,9 @@ def test_an_unknown_key_is_told_with_file_table_and_the_nearest_known(file: Path
         ("region = {a = 1}", "a table, not a string"),
     ],
 )
-def test_a_wrong_type_is_told_with_file_table_and_key(file: Path, line: str, fault: str) -> None:
+def test_a_wrong_type_is_reported_with_file_table_and_key(
+    file: Path, line: str, fault: str
+) -> None:
     written(file, f"[default]\n{line}\n")
     with pytest.raises(ConfigurationError) as caught:
         read(file)
@@ -90,7 +92,7 @@ def test_a_wrong_type_is_told_with_file_table_and_key(file: Path, line: str, fau
         assert part in caught.value.message
 
 
-def test_another_table_is_not_looked_into(file: Path) -> None:
+def test_another_table_is_not_checked(file: Path) -> None:
     assert read(written(file, "[default]\n[other]\nregoin = 1\n")).values == {}
 
 
@@ -104,7 +106,7 @@ def test_another_table_is_not_looked_into(file: Path) -> None:
         ("a = " + "[" * 20_000, "not valid TOML"),
     ],
 )
-def test_a_bad_file_is_told_in_a_line(file: Path, text: str | bytes, fault: str) -> None:
+def test_a_bad_file_is_reported_in_one_line(file: Path, text: str | bytes, fault: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         read(written(file, text))
     assert str(file) in caught.value.message
@@ -113,7 +115,7 @@ def test_a_bad_file_is_told_in_a_line(file: Path, text: str | bytes, fault: str)
     assert "geheim" not in str(caught.value)
 
 
-def test_a_directory_is_no_file(tmp_path: Path) -> None:
+def test_a_directory_is_not_a_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="directory"):
         read(tmp_path)
 

@@ -130,7 +130,7 @@ def test_many_tasks_are_totals_on_a_terminal(clock: Clock) -> None:
         ({"WT_SESSION": "1", "DLFTASK_TERMINAL_PROGRESS": "0"}, False),
     ],
 )
-def test_only_a_terminal_of_the_list_shows_progress_in_its_tab(
+def test_only_a_known_terminal_shows_progress_in_its_tab(
     environ: dict[str, str],
     shown: bool,  # noqa: FBT001
 ) -> None:

@@ -1,4 +1,4 @@
-"""The project's ID: found, or why not, and what to set instead."""
+"""The lookup of the project's ID: its result, its errors and their hints."""
 
 import socket
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,10 +30,10 @@ PROJECTS: Mapping[str, Sequence[str] | None] = {
 }
 
 
-class Fixed(Credentials):
+class FixedCredentials(Credentials):
     """Credentials that cannot be refreshed."""
 
-    def __init__(self, auth: AuthBase) -> None:  # its own reading is not needed
+    def __init__(self, auth: AuthBase) -> None:  # it reads no source
         self.source = "a test"
         self._auth = auth
 
@@ -63,36 +63,41 @@ def test_it_is_found_with_a_token_and_with_a_key_pair(
     key = AccessKey(simulator.access_key, simulator.secret_key)
     for auth in (TokenAuth(simulator.token), AccessKeyAuth(key)):
         found = look_up_project(
-            transport.send, Fixed(auth), iam_endpoint=simulator.endpoint, region="cn-north-4"
+            transport.send,
+            FixedCredentials(auth),
+            iam_endpoint=simulator.endpoint,
+            region="cn-north-4",
         )
         assert found == "p1"
 
 
 @pytest.mark.parametrize(
-    ("region", "kind", "said"),
+    ("region", "kind", "expected"),
     [
         ("none", ConfigurationError, "no project for region 'none'"),
         ("several", ConfigurationError, "2 projects for region 'several': p1, p2"),
         ("refused", AuthenticationError, "IAM denied permission"),
     ],
 )
-def test_what_went_wrong_is_told_apart(
-    simulator: Simulator, transport: Transport, region: str, kind: type[DlftaskError], said: str
+def test_each_failure_has_its_own_error(
+    simulator: Simulator, transport: Transport, region: str, kind: type[DlftaskError], expected: str
 ) -> None:
     auth = TokenAuth(simulator.token)
-    with pytest.raises(kind, match=said) as caught:
-        look_up_project(transport.send, Fixed(auth), iam_endpoint=simulator.endpoint, region=region)
+    with pytest.raises(kind, match=expected) as caught:
+        look_up_project(
+            transport.send, FixedCredentials(auth), iam_endpoint=simulator.endpoint, region=region
+        )
     assert region in caught.value.message
     assert "--project-id or DLFTASK_PROJECT_ID" in (caught.value.hint or "")
 
 
-def test_a_wrong_token_is_a_refusal_that_fresh_credentials_may_mend(
+def test_a_wrong_token_is_refused_and_not_repeated(
     simulator: Simulator, transport: Transport
 ) -> None:
     with pytest.raises(AuthenticationError) as caught:
         look_up_project(
             transport.send,
-            Fixed(TokenAuth("geheim")),
+            FixedCredentials(TokenAuth("geheim")),
             iam_endpoint=simulator.endpoint,
             region="cn-north-4",
         )
@@ -100,13 +105,16 @@ def test_a_wrong_token_is_a_refusal_that_fresh_credentials_may_mend(
     assert "geheim" not in f"{caught.value} {caught.value.hint}"
 
 
-def test_an_iam_that_cannot_be_reached_says_what_to_set(transport: Transport) -> None:
+def test_an_unreachable_iam_hints_at_what_to_set(transport: Transport) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{closed.getsockname()[1]}"
         with pytest.raises(ServiceUnavailable, match="cn-north-4") as caught:
             look_up_project(
-                transport.send, Fixed(TokenAuth("t")), iam_endpoint=url, region="cn-north-4"
+                transport.send,
+                FixedCredentials(TokenAuth("t")),
+                iam_endpoint=url,
+                region="cn-north-4",
             )
     assert "--project-id" in (caught.value.hint or "")
 
@@ -124,11 +132,11 @@ def test_an_iam_that_cannot_be_reached_says_what_to_set(transport: Transport) ->
         b'{"projects": ["p"]}',
     ],
 )
-def test_an_answer_without_projects_makes_no_sense(body: bytes) -> None:
+def test_a_response_without_projects_is_invalid(body: bytes) -> None:
     with pytest.raises(InvalidResponse, match="IAM") as caught:
         look_up_project(
             lambda *_, **__: Response(200, {}, body),
-            Fixed(TokenAuth("t")),
+            FixedCredentials(TokenAuth("t")),
             iam_endpoint="https://iam.example",
             region="r",
         )

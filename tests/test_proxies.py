@@ -1,4 +1,4 @@
-"""Proxies: the environment's, for every host but loopback; nobody sees their passwords."""
+"""Proxies of the environment: used for every host but loopback; their passwords stay hidden."""
 
 import socket
 import ssl
@@ -13,17 +13,17 @@ import trustme
 
 from dlftask.errors import ServiceUnavailable
 from tests.cli import configured, run_dlftask
-from tests.servers import Server, answer, forwarding, new_transport, sending
+from tests.servers import Server, forwarding, http_response, new_transport, sending
 
 PLAIN = "http://service.test"
 
 
 @contextmanager
 def service_behind_a_proxy() -> Iterator[tuple[Server, Server, list[str]]]:
-    """A service that only the proxy knows by name, the proxy, and what the proxy was asked."""
+    """A service that only the proxy knows by name, the proxy, and the requests to the proxy."""
     seen: list[str] = []
     with (
-        Server(sending(answer())) as service,
+        Server(sending(http_response())) as service,
         Server(forwarding({"service.test": service.port}, seen=seen)) as proxy,
     ):
         yield service, proxy, seen
@@ -36,8 +36,8 @@ def test_plain_http_goes_through_the_proxy(variable: str) -> None:
         run = run_dlftask("get", "--insecure", "t1", env=env)
     assert run.returncode == 0, run.stderr
     assert len(service.heads) == 1
-    (asked,) = seen
-    assert asked.startswith("GET http://service.test/v1/")
+    (line,) = seen
+    assert line.startswith("GET http://service.test/v1/")
 
 
 @pytest.mark.parametrize("variable", ["HTTPS_PROXY", "https_proxy"])
@@ -50,14 +50,14 @@ def test_https_goes_through_a_tunnel_of_the_proxy_and_is_checked_end_to_end(
     authority.issue_cert("service.test").configure_cert(tls)
     seen: list[str] = []
     with (
-        Server(sending(answer()), tls=tls) as service,
+        Server(sending(http_response()), tls=tls) as service,
         Server(forwarding({"service.test": service.port}, seen=seen)) as proxy,
     ):
         env = configured("https://service.test", **{variable: proxy.url})
         run = run_dlftask("get", "--ca-bundle", str(tmp_path / "ca.pem"), "t1", env=env)
         untrusted = run_dlftask("get", "t1", env=env)
     assert run.returncode == 0, run.stderr
-    assert [asked.rpartition(" ")[0] for asked in seen] == ["CONNECT service.test:443"] * 2
+    assert [line.rpartition(" ")[0] for line in seen] == ["CONNECT service.test:443"] * 2
     assert "secret-token" not in "".join(proxy.heads)
     assert untrusted.returncode == 6
     assert "the certificate is not trusted" in untrusted.stderr
@@ -82,7 +82,7 @@ def test_a_real_proxy(tmp_path: Path) -> None:
     )
     try:
         port = port_from(ready, process)
-        with Server(sending(answer()), tls=tls, host="0.0.0.0") as service:
+        with Server(sending(http_response()), tls=tls, host="0.0.0.0") as service:
             env = configured(
                 f"https://{name}:{service.port}", HTTPS_PROXY=f"http://127.0.0.1:{port}"
             )
@@ -128,8 +128,8 @@ def test_no_proxy_names_whole_labels_of_a_host() -> None:
 def test_loopback_never_goes_through_a_proxy(host: str) -> None:
     listen = host.strip("[]").replace("localhost", "127.0.0.1")
     with (
-        Server(sending(answer()), host=listen) as service,
-        Server(sending(answer())) as proxy,
+        Server(sending(http_response()), host=listen) as service,
+        Server(sending(http_response())) as proxy,
     ):
         env = configured(f"http://{host}:{service.port}", HTTP_PROXY=proxy.url)
         run = run_dlftask("get", "t1", env=env)
@@ -138,40 +138,43 @@ def test_loopback_never_goes_through_a_proxy(host: str) -> None:
 
 
 def test_a_demo_never_goes_through_a_proxy() -> None:
-    with Server(sending(answer())) as proxy:
+    with Server(sending(http_response())) as proxy:
         env = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), proxy.url)
         run = run_dlftask("get", "--demo", "008aae2e675d3bcb01675d3c66f20000", env=env)
         assert run.returncode == 0, run.stderr
         assert proxy.connections == 0
 
 
-@pytest.mark.parametrize(("direct", "asked"), [(True, 0), (False, 1)])
-def test_what_is_asked_directly_as_the_metadata_service_is_never_goes_through_a_proxy(
-    monkeypatch: pytest.MonkeyPatch, *, direct: bool, asked: int
+@pytest.mark.parametrize(("direct", "connections"), [(True, 0), (False, 1)])
+def test_a_direct_request_never_goes_through_a_proxy(
+    monkeypatch: pytest.MonkeyPatch, *, direct: bool, connections: int
 ) -> None:
     with Server(sending(b"")) as proxy:
         monkeypatch.setenv("http_proxy", proxy.url)
         with pytest.raises(ServiceUnavailable):
             new_transport().send("GET", "http://service.invalid/", direct=direct)
-        assert proxy.connections == asked
+        assert proxy.connections == connections
 
 
 GARBAGE = {
-    "refuses": (answer(b"", status="407 Proxy Authentication Required"), "http://service.test"),
+    "refuses": (
+        http_response(b"", status="407 Proxy Authentication Required"),
+        "http://service.test",
+    ),
     "garbage": (b"what?\r\n\r\n", "https://service.test"),
     "needs-a-password": (
-        answer(b"", status="407 Proxy Authentication Required"),
+        http_response(b"", status="407 Proxy Authentication Required"),
         "https://service.test",
     ),
-    "has-no-way": (answer(b"", status="502 Bad Gateway"), "https://service.test"),
+    "cannot-connect": (http_response(b"", status="502 Bad Gateway"), "https://service.test"),
     "hangs-up": (b"", "https://service.test"),
 }
 
 
 @pytest.mark.parametrize("row", GARBAGE)
-def test_a_proxy_that_does_not_work_is_6_with_a_hint_and_no_password(row: str) -> None:
-    said, endpoint = GARBAGE[row]
-    with Server(sending(said)) as proxy:
+def test_a_proxy_that_fails_is_6_with_a_hint_and_no_password(row: str) -> None:
+    response, endpoint = GARBAGE[row]
+    with Server(sending(response)) as proxy:
         url = proxy.url.replace("//", "//somebody:hunter2@")
         env = configured(endpoint, HTTP_PROXY=url, HTTPS_PROXY=url)
         run = run_dlftask("get", "--debug", "--insecure", "t1", env=env)
@@ -184,7 +187,7 @@ def test_a_proxy_that_does_not_work_is_6_with_a_hint_and_no_password(row: str) -
 
 
 @pytest.mark.parametrize("url", ["http://u:hunter2@127.0.0.1:1", "http://u:hunter2@proxy.invalid"])
-def test_a_proxy_that_is_not_there_is_6_with_a_hint_and_no_password(url: str) -> None:
+def test_an_unreachable_proxy_is_6_with_a_hint_and_no_password(url: str) -> None:
     env = configured("https://service.test", HTTPS_PROXY=url)
     run = run_dlftask("get", "--debug", "t1", env=env)
     assert run.returncode == 6, run.stderr
@@ -196,7 +199,7 @@ def test_a_proxy_that_is_not_there_is_6_with_a_hint_and_no_password(url: str) ->
 @pytest.mark.parametrize(
     "url", ["http://u:hunter2@[", "socks9://u:hunter2@h", "http://:hunter2@:x"]
 )
-def test_a_proxy_that_is_no_url_is_a_clear_error_without_its_password(url: str) -> None:
+def test_a_proxy_with_an_invalid_url_is_a_clear_error_without_its_password(url: str) -> None:
     run = run_dlftask("get", "--debug", "t1", env=configured("https://a.test", HTTPS_PROXY=url))
     assert run.returncode == 2
     assert "hint: check " in run.stderr

@@ -18,7 +18,7 @@ def test_a_file_of_exactly_the_limit_is_read_and_a_larger_one_is_not(tmp_path: P
         read_file(path, limit=99_999)
 
 
-def test_a_directory_an_endless_device_and_no_file_are_errors(tmp_path: Path) -> None:
+def test_a_directory_an_endless_device_and_a_missing_file_are_errors(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "missing", tmp_path / "missing" / "more"):
         with pytest.raises(OSError, match=r"directory|No such file"):
             read_file(path, limit=10)
@@ -45,7 +45,7 @@ def test_a_fifo_is_read_until_its_writer_closes_it(tmp_path: Path) -> None:
     writer.join()
 
 
-def test_a_writer_without_a_word_ends_the_reading(tmp_path: Path) -> None:
+def test_a_writer_that_writes_nothing_ends_the_read(tmp_path: Path) -> None:
     path = tmp_path / "fifo"
     os.mkfifo(path)
     threading.Timer(0.2, lambda: path.open("wb").close()).start()
@@ -53,7 +53,7 @@ def test_a_writer_without_a_word_ends_the_reading(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("silent", [True, False], ids=["no writer", "a silent one"])
-def test_a_fifo_that_nobody_writes_to_is_given_up_in_time(tmp_path: Path, *, silent: bool) -> None:
+def test_a_fifo_that_nobody_writes_to_times_out(tmp_path: Path, *, silent: bool) -> None:
     path = tmp_path / "fifo"
     os.mkfifo(path)
     writer = None if silent else os.open(path, os.O_RDWR)
@@ -65,7 +65,7 @@ def test_a_fifo_that_nobody_writes_to_is_given_up_in_time(tmp_path: Path, *, sil
         os.close(writer)
 
 
-def test_a_pipe_is_not_regular_and_what_is_not_there_can_be_later(tmp_path: Path) -> None:
+def test_a_pipe_is_not_regular_but_a_missing_file_counts_as_regular(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "file").touch()
     assert not is_regular(tmp_path / "fifo")

@@ -1,4 +1,4 @@
-"""The README tells the truth: its commands run, its tables and figures are the program's own."""
+"""The README is correct: its commands run, and its tables and figures match the program."""
 
 import re
 import subprocess
@@ -28,12 +28,12 @@ from tests.readme import (
     table,
     write_program,
 )
-from tests.servers import Server, answer
+from tests.servers import Server, http_response
 from tests.test_credentials import PRECEDENCE
 
 SHELL = [b for b in BLOCKS if b.language in ("sh", "console")]
 
-# What a command ends with, where that is not 0.
+# The exit status of a command, where it is not 0.
 ENDS_WITH = {
     "python -m dlftask.simulator --speed 2 --fault 'drop,from=1500ms,until=3500ms,"
     "path=*/system-tasks/*' -- \\": 1,
@@ -80,7 +80,7 @@ def test_a_command_runs(shown: Block, tmp_path: Path, simulator: Simulator) -> N
             assert re.sub(r"request ID [\w-]+", "request ID …", done.stdout) == output
 
 
-def test_what_is_not_run_is_in_it() -> None:
+def test_the_exceptions_are_in_the_readme() -> None:
     assert set(NOT_RUN) | set(ENDS_WITH) <= {shown.name for shown in SHELL}
 
 
@@ -96,32 +96,32 @@ def test_a_key_pair_and_a_region_are_enough(tmp_path: Path, simulator: Simulator
 
 @pytest.fixture
 def get_token(tmp_path: Path) -> Iterator[tuple[Path, list[bytes]]]:
-    """The README's script that gets a token, as a program that asks an IAM of its own."""
+    """The README's script that gets a token, as a program that uses a fake IAM."""
     needs("curl", "jq")
-    asked: list[bytes] = []
+    bodies: list[bytes] = []
 
     def issue(connection: Any, head: bytes) -> None:
         body = head.partition(b"\r\n\r\n")[2]
         while b"}}}}}}" not in re.sub(rb"\s", b"", body):
             body += connection.recv(65536)
-        asked.append(body)
+        bodies.append(body)
         token = {"X-Subject-Token": "a-new-token"}
-        connection.sendall(answer(b"{}", status="201 Created", headers=token))
+        connection.sendall(http_response(b"{}", status="201 Created", headers=token))
 
     with Server(issue) as iam:
         text = block("Connect", number=1)
         url = "${DLFTASK_IAM_ENDPOINT:-https://iam.${DLFTASK_REGION:?}.myhuaweicloud.com}"
         assert url in text
         write_program(tmp_path, "get-token.sh", text.replace(url, iam.url))
-        yield tmp_path, asked
+        yield tmp_path, bodies
 
 
 def test_the_script_gets_a_token(get_token: tuple[Path, list[bytes]]) -> None:
-    folder, asked = get_token
+    folder, bodies = get_token
     user = {"IAM_USER": "me", "IAM_PASSWORD": 'a"b', "IAM_ACCOUNT": "us", "DLFTASK_REGION": "here"}
     done = run_in_shell("./get-token.sh", folder, user)
     assert (done.returncode, done.stdout) == (0, "a-new-token\n"), done.stderr
-    assert b'a\\"b' in asked[0]
+    assert b'a\\"b' in bodies[0]
 
 
 def test_the_configuration_file_is_accepted(tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ def test_the_exit_statuses_are_those_of_the_help_and_of_the_program() -> None:
 
 def test_the_sources_of_credentials_are_in_their_order() -> None:
     listed = [cells[0].strip("`") for cells in table("source")]
-    # A program is no row of that table: test_token_command.py runs it.
+    # A token command is not in that table: test_token_command.py runs it.
     command = listed.index("profile: token_command")
     assert listed[command - 1 : command + 2 : 2] == ["profile: token_file", "profile: ak, sk"]
     tested = [row[0] for row in PRECEDENCE]
@@ -172,7 +172,7 @@ def test_each_variable_is_read_by_the_program() -> None:
         assert name in sources or derived, name
 
 
-def test_what_a_wait_costs_is_what_the_code_does() -> None:
+def test_the_cost_of_a_wait_is_what_the_code_computes() -> None:
     (ours, theirs) = polls(3600.0, None), polls(3600.0, 5.0)
     assert f"costs {ours[0]:.0f} requests, and its end is seen {ours[1]:.1f} s late" in README
     assert f"costs {theirs[0]:.0f} requests and is {theirs[1]:.1f} s late" in README
@@ -187,7 +187,7 @@ def test_each_figure_has_a_command_that_measures_it() -> None:
 
 
 @pytest.mark.parametrize("target", re.findall(r"\]\(([^)]+)\)", README))
-def test_a_link_leads_somewhere(target: str) -> None:
+def test_a_link_has_a_target(target: str) -> None:
     if target.startswith("#"):
         headings = re.findall(r"^#+ (.*)$", README, re.MULTILINE)
         assert target[1:] in [heading.lower().replace(" ", "-") for heading in headings]
@@ -195,7 +195,7 @@ def test_a_link_leads_somewhere(target: str) -> None:
         assert (ROOT / target).is_file()
 
 
-def test_it_is_the_markdown_that_it_looks_like() -> None:
+def test_the_markdown_is_parsed_as_intended() -> None:
     tokens = MarkdownIt("gfm-like", {"linkify": False}).parse(README)
     fences = [(t.info, t.content) for t in tokens if t.type == "fence"]
     assert fences == [(b.language, b.text) for b in BLOCKS]
@@ -224,7 +224,7 @@ def test_each_wait_in_a_recipe_has_a_timeout() -> None:
     assert all("--timeout " in line for line in waits)
 
 
-# Troubleshooting: what an error says is in the first column of a row.
+# Troubleshooting: the first column of a row has text of the error.
 TROUBLES: list[tuple[str, dict[str, str], list[str], str]] = [
     ("DLF.0810", {}, ["get", "no-such-task"], ""),
     ("HTTP 401", {"DLFTASK_TOKEN": "an-old-token"}, ["get", "t1"], ""),
@@ -235,29 +235,29 @@ TROUBLES: list[tuple[str, dict[str, str], list[str], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("says", "environ", "arguments", "status"), TROUBLES)
-def test_an_error_says_what_troubleshooting_lists(
-    says: str, environ: dict[str, str], arguments: list[str], status: str, simulator: Simulator
+@pytest.mark.parametrize(("text", "environ", "arguments", "status"), TROUBLES)
+def test_an_error_contains_what_troubleshooting_lists(
+    text: str, environ: dict[str, str], arguments: list[str], status: str, simulator: Simulator
 ) -> None:
-    assert any(f"`{says}`" in cells[0] for cells in table("the error says"))
+    assert any(f"`{text}`" in cells[0] for cells in table("the error contains"))
     variables = {**simulator.environment(), **environ}
     body = b'{"error_code": "DLF.6888", "error_msg": "no permission"}'
 
     def refuse(connection: Any, _head: bytes) -> None:
-        connection.sendall(answer(body, status=status, headers={"Connection": "close"}))
+        connection.sendall(http_response(body, status=status, headers={"Connection": "close"}))
 
     with Server(refuse) as server:
         if status:
             variables["DLFTASK_ENDPOINT"] = server.url
         done = run_dlftask(*arguments, env=variables, timeout=60)
-    assert says in done.stderr
+    assert text in done.stderr
     assert done.returncode in set(ExitStatus)
 
 
 # What runs all this
 
 
-def test_ci_runs_the_readmes_test_command_and_installs_as_it_says() -> None:
+def test_ci_runs_the_readmes_test_command_and_installs_as_documented() -> None:
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     command = next(b.text for b in BLOCKS if "[test]" in b.text)
     assert re.search(rf"\n{re.escape(command.strip())} \|\|\n.* \|\| exit\n", script)

@@ -17,7 +17,7 @@ from dlftask.errors import ExitStatus
 from dlftask.simulator import Simulator
 from tests.cli import configured
 from tests.readme import README, block, needs, run_in_shell, write_program
-from tests.servers import Server, answer, sending
+from tests.servers import Server, http_response, sending
 
 SUCCESSFUL = "008aae2e675d3bcb01675d3c66f20000"
 FAILED = "008aae2e675d3bcb01675d40ab3f0005"  # TASK_ID of run_in_shell
@@ -39,7 +39,7 @@ def script(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("shell", ["bash", "sh"])
 @pytest.mark.parametrize(
-    ("path", "status", "says"),
+    ("path", "status", "output"),
     [
         ("obs://bucket/jobs.zip", 0, "imported"),
         ("obs://bucket/jobs-that-fail.zip", 1, "1 job could not be imported"),
@@ -47,13 +47,13 @@ def script(tmp_path: Path) -> Path:
         ('obs://bucket/a "quoted" \\name.zip', 0, 'a "quoted" '),
     ],
 )
-def test_the_script_ends_as_the_import_does_and_says_why(
-    path: str, status: int, says: str, shell: str, script: Path, simulator: Simulator
+def test_the_script_ends_as_the_import_does_and_prints_why(
+    path: str, status: int, output: str, shell: str, script: Path, simulator: Simulator
 ) -> None:
     variables = {**simulator.environment(), "IMPORT_PATH": path}
     done = run_in_shell('./import.sh "$IMPORT_PATH"', script, variables, shell=shell)
     assert done.returncode == status, done.stderr
-    assert says in done.stdout + done.stderr
+    assert output in done.stdout + done.stderr
 
 
 def test_an_import_that_was_not_started_has_a_status_of_its_own(
@@ -66,7 +66,7 @@ def test_an_import_that_was_not_started_has_a_status_of_its_own(
     assert "HTTP" in done.stderr or "error" in done.stderr
 
 
-def test_a_service_that_is_not_there_starts_no_import(script: Path, simulator: Simulator) -> None:
+def test_without_a_service_no_import_is_started(script: Path, simulator: Simulator) -> None:
     with Server(sending()) as gone:
         url = gone.url
     variables = {**simulator.environment(), "DLFTASK_ENDPOINT": url}
@@ -181,11 +181,11 @@ def test_the_example_for_python_runs(
 
 
 class AirflowFailException(Exception):
-    """Stands for the exception that ends an Airflow task without a retry."""
+    """Replaces the exception that ends an Airflow task without a retry."""
 
 
 class BaseSensorOperator:
-    """Stands for Airflow's class: what the sensor inherits and uses of it."""
+    """Replaces Airflow's class, with what the sensor inherits and uses."""
 
     log = logging.getLogger("sensor")
 
@@ -195,7 +195,7 @@ class BaseSensorOperator:
 
 @pytest.fixture
 def sensor(monkeypatch: pytest.MonkeyPatch) -> type[Any]:
-    """The README's sensor on what it uses of Airflow. It was run in Airflow itself by hand."""
+    """The README's sensor, without the rest of Airflow. It was run in Airflow itself by hand."""
     names = ("airflow", "airflow.sdk", "airflow.sdk.exceptions")
     modules = {name: ModuleType(name) for name in names}
     vars(modules["airflow.sdk"])["BaseSensorOperator"] = BaseSensorOperator
@@ -222,8 +222,8 @@ def test_the_sensor_ends_when_the_task_does(
 def test_the_sensor_polls_on_while_a_task_runs_and_during_an_outage(
     sensor: type[Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    running = answer(b'{"id": "t1", "status": "RUNNING"}')
-    busy = answer(b"", status="503 Service Unavailable")
+    running = http_response(b'{"id": "t1", "status": "RUNNING"}')
+    busy = http_response(b"", status="503 Service Unavailable")
     for response in (running, busy):
         with Server(sending(response)) as server:
             use(configured(server.url), tmp_path, monkeypatch)

@@ -13,7 +13,7 @@ from dlftask.output.reports import check_report_paths, write_reports
 from dlftask.task import read_task
 from dlftask.waiting.snapshot import Snapshot
 from tests.cli import configured, run_dlftask
-from tests.servers import Server, answer, sending
+from tests.servers import Server, http_response, sending
 
 DONE = Snapshot("1", read_task(b'{"id":"1","name":"n","status":"FAILED"}'), settled=True)
 GONE = Snapshot("2", error=TaskNotFound("not there"), settled=True)
@@ -29,7 +29,7 @@ def test_a_report_is_what_the_format_prints(name: str, tmp_path: Path) -> None:
     assert path.read_text(encoding="utf-8") == printed != ""
 
 
-def test_the_last_state_of_a_task_stands_in_a_report_that_stdout_does_not_have(
+def test_a_report_has_the_last_state_of_a_task_even_if_stdout_does_not(
     tmp_path: Path,
 ) -> None:
     lost = Snapshot("1", DONE.task, error=ServiceUnavailable("refused"), settled=True)
@@ -53,7 +53,7 @@ def test_a_task_never_seen_leaves_an_error_object_or_an_empty_report(tmp_path: P
     assert [error["exit_status"] for error in errors] == [6, 6]
 
 
-def test_a_query_counts_for_json_alone(tmp_path: Path) -> None:
+def test_a_query_applies_only_to_json(tmp_path: Path) -> None:
     paths = [tmp_path / "a", tmp_path / "b"]
     options = RenderOptions(query=Query("name"))
     assert write_reports(zip(("json", "tsv"), paths, strict=True), [DONE], options) == []
@@ -74,7 +74,7 @@ def test_links_and_modes_are_kept(tmp_path: Path) -> None:
 
 
 @posix
-def test_a_pipe_by_its_descriptor_is_written_through() -> None:
+def test_a_pipe_can_be_written_by_its_descriptor() -> None:
     reader, writer = os.pipe()
     path = Path(f"/dev/fd/{writer}")
     check_report_paths([("tsv", path)])
@@ -85,7 +85,7 @@ def test_a_pipe_by_its_descriptor_is_written_through() -> None:
 
 
 @posix
-def test_a_fifo_is_written_through_and_without_a_reader_an_error(tmp_path: Path) -> None:
+def test_a_fifo_can_be_written_and_is_an_error_without_a_reader(tmp_path: Path) -> None:
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     check_report_paths([("tsv", fifo)])
@@ -101,7 +101,7 @@ def test_a_fifo_is_written_through_and_without_a_reader_an_error(tmp_path: Path)
     assert len(found[0]) > 300_000
 
 
-def test_a_report_that_cannot_be_written_stops_no_other(tmp_path: Path) -> None:
+def test_a_report_that_cannot_be_written_does_not_stop_the_others(tmp_path: Path) -> None:
     targets = [("tsv", tmp_path / "none" / "a"), ("tsv", tmp_path / "b")]
     (error,) = write_reports(targets, [DONE], RenderOptions())
     assert error.exit_status == 8
@@ -115,7 +115,7 @@ def test_a_full_disk_is_an_error() -> None:
     assert len(write_reports([("tsv", Path("/dev/full"))], [DONE], RenderOptions())) == 1
 
 
-def test_paths_that_cannot_be_written_are_refused_before_and_left_alone(tmp_path: Path) -> None:
+def test_paths_that_cannot_be_written_are_refused_before_the_run(tmp_path: Path) -> None:
     there = tmp_path / "there"
     there.write_text("old")
     check_report_paths([("json", there), ("tsv", tmp_path / "new")])
@@ -147,7 +147,7 @@ def test_two_reports_to_one_file_are_refused(
 
 @posix
 def test_a_report_to_a_redirected_stdout_follows_the_result(tmp_path: Path) -> None:
-    with Server(sending(answer())) as server, (tmp_path / "log").open("wb") as log:
+    with Server(sending(http_response())) as server, (tmp_path / "log").open("wb") as log:
         args = ("get", "t1", "--report", "jsonl:/dev/stdout", "-o", "tsv")
         status = run_dlftask(*args, env=configured(server.url), stdout=log).returncode
     assert status == 0

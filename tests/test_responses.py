@@ -1,4 +1,4 @@
-"""What an answer means where it is not the one hoped for: whatever it holds, an error of ours."""
+"""Responses that are not a success: each becomes an error of the package, with any content."""
 
 import json
 from email.utils import formatdate
@@ -31,17 +31,15 @@ ERROR_LIKE = st.dictionaries(NAMES, JSON | st.dictionaries(NAMES, JSON))
 BODIES = st.binary() | ERROR_LIKE.map(lambda value: json.dumps(value).encode())
 
 
-def reply(status: int, body: object = b"", **headers: str) -> Response:
+def response(status: int, body: object = b"", **headers: str) -> Response:
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     return Response(status, CaseInsensitiveDict(headers), data)
 
 
 @given(body=BODIES, status=st.integers(100, 999), text=st.text())
-def test_whatever_is_answered_there_is_an_error_of_ours(
-    body: bytes, status: int, text: str
-) -> None:
+def test_any_response_becomes_an_error_of_the_package(body: bytes, status: int, text: str) -> None:
     headers = {"X-Request-Id": text, "Retry-After": text, "Location": text}
-    error = error_for(reply(status, body, **headers), "the service")
+    error = error_for(response(status, body, **headers), "the service")
     assert isinstance(error, DlftaskError)
     assert error.exit_status in (4, 5, 6, 7)
     assert str(error)
@@ -52,8 +50,8 @@ def test_whatever_is_answered_there_is_an_error_of_ours(
 
 
 @given(body=BODIES)
-def test_the_error_reader_gives_texts_or_nothing(body: bytes) -> None:
-    assert all(found is None or isinstance(found, str) for found in read_error(reply(400, body)))
+def test_the_error_reader_returns_strings_or_none(body: bytes) -> None:
+    assert all(found is None or isinstance(found, str) for found in read_error(response(400, body)))
 
 
 @pytest.mark.parametrize(
@@ -69,10 +67,10 @@ def test_the_error_reader_gives_texts_or_nothing(body: bytes) -> None:
         ([], None, None),
     ],
 )
-def test_every_shape_of_an_error_is_read(
+def test_every_format_of_an_error_is_read(
     body: object, code: str | None, message: str | None
 ) -> None:
-    assert read_error(reply(400, body))[:2] == (code, message)
+    assert read_error(response(400, body))[:2] == (code, message)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +92,7 @@ def test_every_shape_of_an_error_is_read(
 def test_each_refusal_has_its_own_error(
     status: int, code: str | None, kind: type[DlftaskError]
 ) -> None:
-    assert type(error_for(reply(status, {"error_code": code}), "the service")) is kind
+    assert type(error_for(response(status, {"error_code": code}), "the service")) is kind
 
 
 @pytest.mark.parametrize(
@@ -106,7 +104,7 @@ def test_each_refusal_has_its_own_error(
     ],
 )
 def test_retry_after_is_seconds(text: str, least: float, most: float) -> None:
-    error = error_for(reply(503, **{"Retry-After": text}), "the service")
+    error = error_for(response(503, **{"Retry-After": text}), "the service")
     assert isinstance(error, ServiceUnavailable)
     assert error.retry_after_s is not None
     assert least <= error.retry_after_s <= most
@@ -116,20 +114,20 @@ def test_retry_after_is_seconds(text: str, least: float, most: float) -> None:
 @pytest.mark.parametrize(("ahead_s", "least", "most"), [(100, 90, 101), (-100, 0, 0)])
 def test_retry_after_is_a_date(ahead_s: int, least: float, most: float, *, usegmt: bool) -> None:
     text = formatdate(time() + ahead_s, usegmt=usegmt)
-    error = error_for(reply(503, **{"Retry-After": text}), "the service")
+    error = error_for(response(503, **{"Retry-After": text}), "the service")
     assert isinstance(error, ServiceUnavailable)
     assert error.retry_after_s is not None
     assert least <= error.retry_after_s <= most
 
 
 @pytest.mark.parametrize("text", ["", "soon", "-1", "1.5", "١٢", "Mon, 32 Foo 2026", "1e9"])
-def test_a_retry_after_that_says_nothing_is_passed_over(text: str) -> None:
-    error = error_for(reply(503, **{"Retry-After": text}), "the service")
+def test_an_invalid_retry_after_is_ignored(text: str) -> None:
+    error = error_for(response(503, **{"Retry-After": text}), "the service")
     assert isinstance(error, ServiceUnavailable)
     assert error.retry_after_s is None
 
 
-def test_thousands_of_mutations_let_nothing_through() -> None:
+def test_thousands_of_mutations_raise_only_errors_of_the_package() -> None:
     assert fuzz(60, seed=7, most=3000) == 3000
 
 
@@ -139,15 +137,15 @@ def test_a_retry_after_date_counts_from_the_responses_own_date(year: str) -> Non
         "Date": f"Mon, 01 Jan {year} 00:00:00 GMT",
         "Retry-After": f"Mon, 01 Jan {year} 00:00:30 GMT",
     }
-    error = error_for(reply(503, **headers), "the service")
+    error = error_for(response(503, **headers), "the service")
     assert isinstance(error, ServiceUnavailable)
     assert error.retry_after_s == 30
 
 
 def test_an_error_with_context_is_new_and_keeps_its_facts() -> None:
     error = ServiceUnavailable("down", retry_after_s=7.0, http_status=503, hint="old")
-    told = error.with_context("IAM", hint="new")
-    assert (told.message, told.retry_after_s, told.http_status) == ("IAM: down", 7.0, 503)
-    assert (error.message, error.hint, told.hint) == ("down", "old", "new")
-    assert told.retryable
+    wrapped = error.with_context("IAM", hint="new")
+    assert (wrapped.message, wrapped.retry_after_s, wrapped.http_status) == ("IAM: down", 7.0, 503)
+    assert (error.message, error.hint, wrapped.hint) == ("down", "old", "new")
+    assert wrapped.retryable
     assert not ServiceUnavailable("bad certificate", retryable=False).retryable

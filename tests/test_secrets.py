@@ -1,4 +1,4 @@
-"""No secret is seen, in no trace, no error, no history; every run of the suite is asked that."""
+"""No secret is shown in a trace, an error or the history; every run of the suite checks that."""
 
 import contextlib
 import socket
@@ -12,7 +12,7 @@ from dlftask.auth.tokens import AccessKey
 from dlftask.secrets import Secrets
 from dlftask.simulator import Simulator
 from tests.cli import check_no_secret, configured, run_dlftask
-from tests.servers import Server, Talk, answer, new_transport, sending
+from tests.servers import Server, Talk, http_response, new_transport, sending
 
 TASK = "008aae2e675d3bcb01675d3c66f20000"
 MARK = "s3cret-of-mine"
@@ -61,7 +61,7 @@ SOURCES = {
         "http_proxy": f"http://user:{MARK}@127.0.0.1:9",
     },
 }
-# With what a run ends, where that is not 0.
+# The exit status of a run, where it is not 0.
 ENDS_WITH = {
     "a wrong token": 5,
     "a wrong secret": 5,
@@ -75,7 +75,7 @@ ENDS_WITH = {
 
 
 @pytest.mark.parametrize("source", SOURCES)
-def test_a_trace_shows_none(simulator: Simulator, tmp_path: Path, source: str) -> None:
+def test_a_trace_shows_no_secret(simulator: Simulator, tmp_path: Path, source: str) -> None:
     (tmp_path / "token").write_text(TOKEN)
     (tmp_path / "config.toml").write_text(f'[default]\nak = "{AK}"\nsk = "{SK}"\n')
     (tmp_path / "broken.toml").write_text(f'[default]\ntoken = "{TOKEN}\n')
@@ -87,9 +87,9 @@ def test_a_trace_shows_none(simulator: Simulator, tmp_path: Path, source: str) -
     assert ("> GET " in run.stderr) == (run.returncode != 2)
     kept = tmp_path / "state/dlftask/recent"
     assert not kept.exists() or kept.read_text() == f"{TASK}\n"
-    # What the machine's identity was given is as secret as what a user sets.
-    lent = [request.headers.get("X-Security-Token", "") for request in simulator.requests]
-    assert not [token for token in lent if token and token in run.stdout + run.stderr]
+    # Credentials that were issued to the machine are as secret as those that a user sets.
+    issued = [request.headers.get("X-Security-Token", "") for request in simulator.requests]
+    assert not [token for token in issued if token and token in run.stdout + run.stderr]
 
 
 PASSWORD = "p@ss word"
@@ -97,30 +97,34 @@ ENCODED = "p%40ss%20word"
 REPEATED = f"{TOKEN} {ENCODED} {PASSWORD}"
 REPEATING: dict[str, Talk] = {
     "a message": sending(
-        answer(
+        http_response(
             f'{{"error_code": "{TOKEN}", "error_msg": "no {REPEATED}"}}'.encode(),
             status="400 Bad Request",
         )
     ),
     "a nested message": sending(
-        answer(f'{{"error": {{"message": "no {REPEATED}"}}}}'.encode(), status="403 Forbidden")
+        http_response(
+            f'{{"error": {{"message": "no {REPEATED}"}}}}'.encode(), status="403 Forbidden"
+        )
     ),
     "a request ID": sending(
-        answer(b"{}", status="500 Oops", headers={"X-Request-Id": REPEATED, "Retry-After": "99"})
+        http_response(
+            b"{}", status="500 Oops", headers={"X-Request-Id": REPEATED, "Retry-After": "99"}
+        )
     ),
     "a redirect": sending(
-        answer(b"", status="302 Found", headers={"Location": f"http://a/?{REPEATED}"})
+        http_response(b"", status="302 Found", headers={"Location": f"http://a/?{REPEATED}"})
     ),
-    "an encoding": sending(answer(headers={"Content-Encoding": TOKEN, "X-A": REPEATED})),
+    "an encoding": sending(http_response(headers={"Content-Encoding": TOKEN, "X-A": REPEATED})),
     "a reason": sending(f"HTTP/1.1 400 {REPEATED}\r\n\r\n".encode()),
     "no HTTP": sending(REPEATED.encode()),
-    "no JSON": sending(answer(REPEATED.encode())),
-    "a header alone": sending(answer(headers={"X-Echo": REPEATED, "X-Two": f"a{TOKEN}b"})),
+    "no JSON": sending(http_response(REPEATED.encode())),
+    "a header alone": sending(http_response(headers={"X-Echo": REPEATED, "X-Two": f"a{TOKEN}b"})),
 }
 
 
 @pytest.mark.parametrize("name", REPEATING)
-def test_whoever_repeats_one_it_is_masked(tmp_path: Path, name: str) -> None:
+def test_a_secret_that_a_server_repeats_is_masked(tmp_path: Path, name: str) -> None:
     with Server(REPEATING[name]) as proxy:
         run = run_dlftask(
             *("get", "--debug", "--insecure", "-o", "json", "--report", f"junit:{tmp_path}/r", "a"),
@@ -130,14 +134,14 @@ def test_whoever_repeats_one_it_is_masked(tmp_path: Path, name: str) -> None:
                 "http_proxy": f"http://user:{ENCODED}@127.0.0.1:{proxy.port}",
             },
         )
-    said = run.stdout + run.stderr + (tmp_path / "r").read_text()
+    output = run.stdout + run.stderr + (tmp_path / "r").read_text()
     assert proxy.heads
-    assert [secret for secret in (TOKEN, PASSWORD, ENCODED) if secret in said] == []
+    assert [secret for secret in (TOKEN, PASSWORD, ENCODED) if secret in output] == []
 
 
 def test_a_good_tasks_own_fields_are_left_whole() -> None:
     task = b'{"id": "t1", "status": "SUCCESSFUL", "name": "a-name"}'
-    with Server(sending(answer(task))) as server:
+    with Server(sending(http_response(task))) as server:
         env = configured(server.url, DLFTASK_TOKEN="a-name")
         run = run_dlftask("get", "-o", "json", "t1", env=env)
     assert '"a-name"' in run.stdout
@@ -155,7 +159,7 @@ def test_a_signature_is_masked_in_its_own_request_and_kept_no_longer() -> None:
         signature = head.decode().partition("Signature=")[2].split()[0]
         signatures.append(signature)
         echo = {"X-Request-Id": signature}
-        connection.sendall(answer(b"{}", status="500 Oops", headers=echo))
+        connection.sendall(http_response(b"{}", status="500 Oops", headers=echo))
 
     signatures: list[str] = []
     traces: list[str] = []
@@ -169,11 +173,11 @@ def test_a_signature_is_masked_in_its_own_request_and_kept_no_longer() -> None:
             assert response.request_id == "***"
         assert len(set(signatures)) == 20
         assert not [one for one in signatures if one in "".join(traces)]
-        # Those of a wait of days would take more and more memory and time.
+        # To keep those of a wait of days would take more and more memory and time.
         assert transport._secrets.mask(signatures[0]) == signatures[0]
 
 
-def test_whoever_prints_one_is_caught() -> None:
+def test_the_check_finds_a_printed_secret() -> None:
     check_no_secret("nothing here", {"DLFTASK_TOKEN": "0123456789"})
     with pytest.raises(AssertionError):
         check_no_secret("it is 0123456789!", {"DLFTASK_TOKEN": "0123456789"})

@@ -1,4 +1,4 @@
-"""What the service does for many threads at once."""
+"""The service, used by many threads at once."""
 
 import threading
 import time
@@ -14,7 +14,7 @@ from dlftask.errors import ServiceUnavailable
 from dlftask.settings import load_settings
 
 
-class Known:
+class FixedCredentials:
     """Credentials that never change."""
 
     source = "a test"
@@ -27,7 +27,7 @@ class Known:
         return False
 
 
-def test_those_who_wait_for_a_project_that_cannot_be_found_share_the_failure(
+def test_threads_that_wait_for_a_failing_project_lookup_share_the_failure(
     tmp_path: Path,
 ) -> None:
     looked_up: list[float] = []
@@ -49,15 +49,15 @@ def test_those_who_wait_for_a_project_that_cannot_be_found_share_the_failure(
         "DLFTASK_REGION": "cn-north-4",
     }
     settings = load_settings({}, environ=variables, home=tmp_path)
-    service = Service(settings, Known(), send)  # type: ignore[arg-type]
+    service = Service(settings, FixedCredentials(), send)  # type: ignore[arg-type]
     errors: list[ServiceUnavailable] = []
 
-    def ask() -> None:
+    def fetch() -> None:
         with pytest.raises(ServiceUnavailable) as caught:
             service.fetch("t1")
         errors.append(caught.value)
 
-    threads = [threading.Thread(target=ask) for _ in range(8)]
+    threads = [threading.Thread(target=fetch) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -125,7 +125,7 @@ def test_each_setting_as_an_option_a_variable_and_a_key(
         ("DLFTASK_WORKSPACE", "a\nb"),
     ],
 )
-def test_a_bad_value_names_where_it_stands(place: Place, variable: str, text: str) -> None:
+def test_a_bad_value_names_where_it_was_set(place: Place, variable: str, text: str) -> None:
     place.environ[variable] = text
     with pytest.raises(ConfigurationError, match=f"^{variable}: "):
         place.load(wait=True)
@@ -142,7 +142,7 @@ def test_numbers_are_durations_in_a_profile(place: Place) -> None:
 
 
 @pytest.mark.parametrize("key", ["timeout", "interval", "max_outage", "fail_fast"])
-def test_a_plain_get_takes_no_option_of_a_wait_but_passes_other_places_over(
+def test_a_plain_get_refuses_wait_options_but_ignores_them_elsewhere(
     place: Place, key: str
 ) -> None:
     with pytest.raises(ConfigurationError, match="needs --wait"):
@@ -165,8 +165,8 @@ def test_a_misspelt_key_names_file_table_and_the_nearest_key(place: Place) -> No
     place.profile('[default]\nregoin = "a"\n')
     with pytest.raises(ConfigurationError) as caught:
         place.load()
-    said = f"{caught.value} {caught.value.hint}"
-    assert all(word in said for word in ("config.toml", "default", "regoin", "region"))
+    text = f"{caught.value} {caught.value.hint}"
+    assert all(word in text for word in ("config.toml", "default", "regoin", "region"))
 
 
 def test_every_option_but_profile_demo_and_report_is_a_key() -> None:
@@ -220,7 +220,7 @@ def test_a_bad_report_is_a_usage_error(place: Place, reports: list[str]) -> None
 
 
 @pytest.mark.parametrize(("output", "hint"), [("jsno", "did you mean json?"), ("excel", None)])
-def test_a_value_that_is_nearly_right_is_told_the_nearest_and_no_other(
+def test_a_similar_value_is_suggested_and_no_other(
     place: Place, output: str, hint: str | None
 ) -> None:
     with pytest.raises(ConfigurationError) as caught:
@@ -253,7 +253,7 @@ def test_a_query_implies_json_and_goes_with_jsonl(place: Place) -> None:
 
 
 @pytest.mark.parametrize("output", ["tree", "tsv", "junit", "markdown"])
-def test_a_query_does_not_go_with_another_format_asked_for(place: Place, output: str) -> None:
+def test_a_query_conflicts_with_an_option_for_another_format(place: Place, output: str) -> None:
     with pytest.raises(ConfigurationError, match="--query"):
         place.load(query="status", output=output)
     place.profile('[default]\nquery = "status"\n')

@@ -54,7 +54,7 @@ def test_in_the_middle_of_a_sleep(
         assert lines[-1].endswith(f"dlftask get --wait --interval 1h --output json {task_id}")
 
 
-def test_the_command_that_it_says_resumes_the_wait(simulator: Simulator) -> None:
+def test_the_printed_command_resumes_the_wait(simulator: Simulator) -> None:
     simulator.speed = 4.0
     ids = [simulator.start_import(), "-dash", "008aae2e675d3bcb01675d3c66f20000"]
     args = ["watch", "--interval", "200ms", "--utc", "--", *ids]
@@ -62,8 +62,8 @@ def test_the_command_that_it_says_resumes_the_wait(simulator: Simulator) -> None
         run.until(lambda: f"RUNNING    task    {ids[0]}" in run.stdout)
         run.until(lambda: len(simulator.requests) > 5)  # the others have ended
         assert run.end(signal.SIGINT) == 130
-        said = run.stderr.splitlines()[-1].partition(" dlftask ")[2]
-    words = shlex.split(said)
+        printed = run.stderr.splitlines()[-1].partition(" dlftask ")[2]
+    words = shlex.split(printed)
     assert words == ["watch", "--interval", "200ms", "--utc", ids[0]]
     resumed = run_dlftask(*words, env=simulator.environment())
     assert resumed.returncode == 0
@@ -124,7 +124,7 @@ def test_while_standard_input_is_read(number: signal.Signals, status: int, tmp_p
         args = ["watch", "--report", f"junit:{report}", "-"]
         with Running(*args, env=environ, stdin=reading) as run:
             typed.write(b"008aae2e675d3bcb01675d3c66f20000\n")
-            # Once what was typed is gone, it waits for more.
+            # Once the input has been read, it waits for more.
             run.until(lambda: not select.select([reading], [], [], 0)[0])
             assert run.end(number) == status
             assert run.stdout == ""
@@ -135,10 +135,10 @@ def test_while_standard_input_is_read(number: signal.Signals, status: int, tmp_p
 
 
 def test_at_any_moment_of_the_start(simulator: Simulator) -> None:
-    """Swept over the start: the interpreter's own first moments are not ours to answer for."""
+    """At many moments of the start, except for the interpreter's own first moments."""
     task_id = simulator.start_import()
     args = ["get", "-w", "--debug", task_id]
-    # What ``run`` does first stands before the line that says so, or a slow machine would be late.
+    # The first step of ``run`` comes before the line is printed, or a slow machine would be late.
     ready = (
         "import os, signal; import dlftask.__main__ as m; "
         "signal.signal(signal.SIGINT, lambda *_: os._exit(130)); print(flush=True); m.run()"
@@ -186,13 +186,13 @@ def test_while_a_reader_does_not_read(simulator: Simulator, stream: str) -> None
             args = ["get", "-w", *args[1:]]
         given = {stream: writing}
         with Running(*args, env=simulator.environment(), **given) as run:
-            if stream == "stdout":  # standard error blocks before anything is asked
+            if stream == "stdout":  # standard error blocks before any request
                 run.until(lambda: simulator.requests)
             time.sleep(1.0)
             assert run.end(signal.SIGINT) == 130
 
 
-def test_quiet_ends_without_a_word(simulator: Simulator) -> None:
+def test_quiet_ends_without_output(simulator: Simulator) -> None:
     task_id = simulator.start_import()
     with Running("watch", "-q", task_id, env=simulator.environment()) as run:
         run.until(lambda: simulator.requests)
@@ -227,7 +227,7 @@ class Drawn:
         while select.select([self._master], [], [], 0)[0]:
             try:
                 self._emulator.feed(os.read(self._master, 65536))
-            except OSError:  # nobody holds the other end any more
+            except OSError:  # the other end is closed
                 break
         return "".join(self.screen.display).strip()
 
@@ -250,7 +250,7 @@ def test_in_a_redraw_the_last_frame_stays(number: signal.Signals, status: int, t
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGQUIT], ids=["HUP", "QUIT"])
-def test_other_signals_end_it_as_ever_but_give_the_cursor_back(
+def test_other_signals_end_it_as_usual_but_restore_the_cursor(
     simulator: Simulator, number: signal.Signals
 ) -> None:
     with Drawn(simulator.start_import("obs://a/b"), env=simulator.environment()) as drawn:
@@ -266,7 +266,7 @@ def test_after_ctrl_z_the_shell_has_its_cursor_and_the_wait_goes_on(simulator: S
         assert os.WIFSTOPPED(stopped)
         assert drawn.text == ""
         assert not drawn.screen.cursor.hidden
-        # Longer than any pause of the wait's: what waited must not wait for ever now.
+        # Longer than any pause of the wait: nothing may wait forever after it.
         time.sleep(1.2)
         drawn.run.process.send_signal(signal.SIGCONT)
         drawn.run.until(lambda: "elapsed" in drawn.text)
@@ -274,7 +274,7 @@ def test_after_ctrl_z_the_shell_has_its_cursor_and_the_wait_goes_on(simulator: S
 
 
 def test_where_no_shell_could_continue_it_ctrl_z_does_not_stop_it(simulator: Simulator) -> None:
-    """As below ``ssh -t host dlftask watch``: its process group has no parent in its session."""
+    """As in ``ssh -t host dlftask watch``: its process group has no parent in its session."""
     master, slave = pty.openpty()
     screen = pyte.Screen(80, 24)
     emulator = pyte.ByteStream(screen)
@@ -331,15 +331,15 @@ def test_what_was_ignored_at_the_start_stays_ignored(
     try:
         until(lambda: len(simulator.requests) > 1)
         process.send_signal(getattr(signal, f"SIG{ignored}"))
-        asked = len(simulator.requests)
-        until(lambda: len(simulator.requests) > asked + 3)
+        count = len(simulator.requests)
+        until(lambda: len(simulator.requests) > count + 3)
         process.send_signal(other)
         assert process.wait(20) == status
     finally:
         process.kill()
 
 
-def test_an_interruption_that_a_finalizer_loses_comes_again() -> None:
+def test_an_interruption_that_a_finalizer_loses_is_raised_again() -> None:
     script = """
 import os, signal, time
 from dlftask.errors import Interrupted
@@ -377,16 +377,16 @@ else:
     child, master = pty.fork()
     if child == 0:
         os.execv(sys.executable, [sys.executable, "-c", script])
-    said = b""
-    with contextlib.suppress(OSError):  # as Linux says that the other end is closed
+    printed = b""
+    with contextlib.suppress(OSError):  # how Linux reports that the other end is closed
         while chunk := os.read(master, 4096):
-            said += chunk
+            printed += chunk
     os.waitpid(child, 0)
     os.close(master)
-    assert said.split() == [b"front", b"True", b"back", b"False"]
+    assert printed.split() == [b"front", b"True", b"back", b"False"]
 
 
-def test_a_process_without_a_terminal_is_in_no_background() -> None:
+def test_a_process_without_a_terminal_is_never_in_the_background() -> None:
     script = "from dlftask.platforms import in_foreground; print(in_foreground())"
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
     assert run.stdout == b"True\n"

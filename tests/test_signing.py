@@ -32,7 +32,7 @@ def signed_by_us(
 
 
 def authorization_of_the_sdk(sent: PreparedRequest, key: AccessKey, project_id: str | None) -> str:
-    """What the vendor's SDK signs the same request with, given what goes over the wire."""
+    """The vendor SDK's signature of the same request, from what goes over the wire."""
     scheme, _, rest = (sent.url or "").partition("://")
     path, _, query = sent.path_url.partition("?")
     theirs = ("Host", "X-Project-Id", "X-Security-Token")
@@ -106,7 +106,7 @@ keys = st.builds(
     project_id=st.none() | st.text(string.hexdigits, min_size=1, max_size=32),
     now=st.floats(0, 4e9),
 )
-def test_a_signature_is_the_one_of_the_vendors_sdk(
+def test_a_signature_is_that_of_the_vendors_sdk(
     *,
     method: str,
     scheme: str,
@@ -119,7 +119,7 @@ def test_a_signature_is_the_one_of_the_vendors_sdk(
     project_id: str | None,
     now: float,
 ) -> None:
-    # In one spelling: a dict of requests has one value for a header, whatever its case.
+    # In one spelling: the headers of requests have one value for a name in any case.
     headers = {name.title(): value for name, value in headers.items()}
     if body:
         headers["Content-Type"] = "application/json"
@@ -191,7 +191,7 @@ def test_signing_again_replaces_the_first_signature() -> None:
 
 
 def test_a_body_that_the_sdk_leaves_unsigned_verifies() -> None:
-    """The SDK signs ``UNSIGNED-PAYLOAD`` for other media types than JSON: a checker must know."""
+    """The SDK signs ``UNSIGNED-PAYLOAD`` for media types other than JSON: a verifier must know."""
     request = SdkRequest(
         method="POST",
         schema="http",
@@ -227,7 +227,7 @@ def test_no_secret_is_in_a_repr() -> None:
 
 
 class _Checking(BaseHTTPRequestHandler):
-    """Answers with the signature that the request, as it came over the wire, should have had."""
+    """Responds with the signature that the request, as it came over the wire, should have had."""
 
     def do_POST(self) -> None:
         headers = {
@@ -237,12 +237,12 @@ class _Checking(BaseHTTPRequestHandler):
         path, _, query = self.path.partition("?")
         names = headers["authorization"].partition("SignedHeaders=")[2].partition(",")[0].split(";")
         canonical = canonical_request("POST", path, query, headers, names, body)
-        answer = signature(canonical, headers["x-sdk-date"], SECRET).encode()
+        expected = signature(canonical, headers["x-sdk-date"], SECRET).encode()
         self.send_response(200)
         self.send_header("X-Token-Seen", headers.get("x-auth-token", ""))
-        self.send_header("Content-Length", str(len(answer)))
+        self.send_header("Content-Length", str(len(expected)))
         self.end_headers()
-        self.wfile.write(answer)
+        self.wfile.write(expected)
 
     def log_message(self, *args: object) -> None:
         pass
@@ -256,15 +256,15 @@ def server() -> Iterator[str]:
         service.shutdown()
 
 
-def test_the_signature_fits_what_came_over_the_wire(server: str) -> None:
-    answer = requests.post(
+def test_the_signature_matches_what_came_over_the_wire(server: str) -> None:
+    response = requests.post(
         f"{server}/v1/ä b/../%7e//x/?name=a+b&name=ä&empty",
         data=b'{"path": "obs://b"}',
         headers={"workspace": "空间".encode(), "Content-Type": "application/json"},
         auth=AccessKeyAuth(AccessKey(ACCESS, SECRET, SECURITY_TOKEN), "p1"),
         timeout=5,
     )
-    assert answer.request.headers["Authorization"].endswith(f"Signature={answer.text}")
+    assert response.request.headers["Authorization"].endswith(f"Signature={response.text}")
 
 
 def test_a_token_is_sent_as_it_is() -> None:

@@ -95,7 +95,7 @@ class Clock:
         return self.now
 
 
-def ask(
+def send(
     simulator: Simulator,
     path: str,
     method: str = "GET",
@@ -112,23 +112,23 @@ def ask(
 
 
 def task(simulator: Simulator, task_id: str, **headers: str) -> Any:
-    return ask(simulator, f"/v1/{PROJECT}/system-tasks/{task_id}", headers=headers)[1]
+    return send(simulator, f"/v1/{PROJECT}/system-tasks/{task_id}", headers=headers)[1]
 
 
 def start(simulator: Simulator, body: bytes, what: str = "import", **headers: str) -> Any:
-    return ask(simulator, f"/v1/{PROJECT}/jobs/{what}", "POST", body, headers)[:2]
+    return send(simulator, f"/v1/{PROJECT}/jobs/{what}", "POST", body, headers)[:2]
 
 
 @pytest.mark.parametrize("resource", ["system-tasks", "systemTasks"])
 @pytest.mark.parametrize("task_id", EXAMPLES)
-def test_the_documented_examples_are_answered_field_by_field_in_their_order(
+def test_the_documented_examples_are_returned_field_by_field_in_their_order(
     resource: str, task_id: str
 ) -> None:
     with Simulator() as simulator:
-        status, answer, response = ask(simulator, f"/v1/{PROJECT}/{resource}/{task_id}")
+        status, body, response = send(simulator, f"/v1/{PROJECT}/{resource}/{task_id}")
     assert status == 200
     # As text, since equal objects can have their keys in another order.
-    assert json.dumps(answer) == json.dumps(json.loads(EXAMPLES[task_id]))
+    assert json.dumps(body) == json.dumps(json.loads(EXAMPLES[task_id]))
     assert response.headers["Content-Type"].startswith("application/json")
     assert len(response.headers["X-Request-Id"]) == 32
 
@@ -136,9 +136,9 @@ def test_the_documented_examples_are_answered_field_by_field_in_their_order(
 @pytest.mark.parametrize("task_id", ["nosuch", "0", "%2e%2e", "a%2fb", "é".encode().hex()])
 def test_any_other_id_does_not_exist(task_id: str) -> None:
     with Simulator() as simulator:
-        status, answer, _ = ask(simulator, f"/v1/{PROJECT}/system-tasks/{task_id}")
+        status, body, _ = send(simulator, f"/v1/{PROJECT}/system-tasks/{task_id}")
     assert status == 400
-    assert answer == {"error_code": "DLF.0810", "error_msg": "Task does not exist"}
+    assert body == {"error_code": "DLF.0810", "error_msg": "Task does not exist"}
 
 
 @pytest.mark.parametrize(
@@ -154,28 +154,28 @@ def test_any_other_id_does_not_exist(task_id: str) -> None:
         ("GET", f"/v1/{PROJECT}/jobs/import", 404, "APIGW.0101"),
     ],
 )
-def test_the_gateway_refuses_in_its_own_shape(
+def test_the_gateway_refuses_in_its_own_format(
     method: str, path: str, status: int, code: str
 ) -> None:
     with Simulator() as simulator:
-        got, answer, response = ask(simulator, path, method)
-    assert (got, answer["error_code"]) == (status, code)
-    assert answer["request_id"] == response.headers["X-Request-Id"]
+        got, body, response = send(simulator, path, method)
+    assert (got, body["error_code"]) == (status, code)
+    assert body["request_id"] == response.headers["X-Request-Id"]
 
 
-def test_a_request_for_another_project_than_it_says_itself_is_refused() -> None:
+def test_a_request_for_another_project_than_in_its_header_is_refused() -> None:
     with Simulator() as simulator:
         path = f"/v1/{PROJECT}/system-tasks/{FAILED_IMPORT}"
-        assert ask(simulator, path, headers={"X-Project-Id": "another"})[0] == 403
-        assert ask(simulator, path, headers={"X-Project-Id": PROJECT})[0] == 200
+        assert send(simulator, path, headers={"X-Project-Id": "another"})[0] == 403
+        assert send(simulator, path, headers={"X-Project-Id": PROJECT})[0] == 200
 
 
 def test_an_import_runs_through_its_jobs_as_time_passes() -> None:
     clock = Clock()
     with Simulator(clock=clock) as simulator:
-        status, answer = start(simulator, b'{"path": "obs://aaaaa/jobs.zip"}')
+        status, body = start(simulator, b'{"path": "obs://aaaaa/jobs.zip"}')
         assert status == 200
-        task_id = answer["taskId"]
+        task_id = body["taskId"]
         assert len(task_id) == 32
         seen = []
         for _ in range(19):
@@ -231,7 +231,7 @@ def test_an_ended_import_has_ended_for_good() -> None:
         ("obs://aaaaa/subtasks-0-fail.zip", "FAILED", 0),
     ],
 )
-def test_the_path_says_how_an_import_ends(path: str, status: str, subtasks: int) -> None:
+def test_the_path_determines_how_an_import_ends(path: str, status: str, subtasks: int) -> None:
     clock = Clock()
     with Simulator(clock=clock, speed=2.0) as simulator:
         task_id = simulator.start_import(path)
@@ -241,10 +241,10 @@ def test_the_path_says_how_an_import_ends(path: str, status: str, subtasks: int)
         ended = task(simulator, task_id)
     assert ended["status"] == status
     assert len(ended["subtasks"]) == subtasks
-    bad = [part for part in ended["subtasks"] if part["status"] != "SUCCESSFUL"]
-    assert [part["status"] for part in bad] == [status] * min(len(bad), 1)
+    bad = [subtask for subtask in ended["subtasks"] if subtask["status"] != "SUCCESSFUL"]
+    assert [subtask["status"] for subtask in bad] == [status] * min(len(bad), 1)
     assert bool(bad) == (status != "SUCCESSFUL" and subtasks > 0)
-    assert all(part["message"] for part in bad)
+    assert all(subtask["message"] for subtask in bad)
     assert ("message" in ended) == (status != "SUCCESSFUL")
 
 
@@ -254,27 +254,27 @@ def test_the_path_says_how_an_import_ends(path: str, status: str, subtasks: int)
 )
 def test_an_import_that_names_no_path_is_refused(body: bytes) -> None:
     with Simulator() as simulator:
-        status, answer = start(simulator, body)
+        status, error = start(simulator, body)
     assert status == 400
-    assert answer["error_code"] == "DLF.3051"
+    assert error["error_code"] == "DLF.3051"
 
 
 @pytest.mark.parametrize("what", ["export", "batch-export"])
-def test_nothing_but_an_import_answers_a_task_id(what: str) -> None:
+def test_only_an_import_returns_a_task_id(what: str) -> None:
     with Simulator() as simulator:
-        status, answer = start(simulator, b'{"obsPath": "obs://aaaaa/out"}', what)
+        status, body = start(simulator, b'{"obsPath": "obs://aaaaa/out"}', what)
     assert status == 404
-    assert "taskId" not in answer
+    assert "taskId" not in body
 
 
 def test_beyond_the_rate_limit_requests_are_throttled_until_a_second_has_passed() -> None:
     clock = Clock()
     with Simulator(clock=clock, rate_limit=2) as simulator:
-        answers = [task(simulator, FAILED_IMPORT) for _ in range(3)]
+        bodies = [task(simulator, FAILED_IMPORT) for _ in range(3)]
         clock.now += 1.1
         later = task(simulator, FAILED_IMPORT)
-    assert [answer.get("error_code") for answer in answers] == [None, None, "APIG.0308"]
-    assert "limit:2,time:1 second" in answers[2]["error_msg"]
+    assert [body.get("error_code") for body in bodies] == [None, None, "APIG.0308"]
+    assert "limit:2,time:1 second" in bodies[2]["error_msg"]
     assert later["id"] == FAILED_IMPORT
 
 
@@ -306,17 +306,17 @@ def test_a_stopped_simulator_is_gone_and_comes_back_on_its_port_with_its_tasks()
         assert kept.sock.recv(1) == b""
         kept.close()
         with pytest.raises(ConnectionRefusedError):
-            ask(simulator, "/")
+            send(simulator, "/")
         clock.now += 10
         simulator.start()
         assert simulator.endpoint == endpoint
         assert task(simulator, task_id)["status"] == "SUCCESSFUL"
 
 
-def test_what_came_in_is_remembered() -> None:
+def test_requests_are_recorded() -> None:
     with Simulator() as simulator:
         start(simulator, b'{"path": "obs://aaaaa/x"}', workspace="w1")
-        ask(simulator, "/v3/projects?name=x")
+        send(simulator, "/v3/projects?name=x")
         first, second = simulator.requests
     assert (first.method, first.path) == ("POST", f"/v1/{PROJECT}/jobs/import")
     assert first.body == b'{"path": "obs://aaaaa/x"}'
@@ -339,15 +339,15 @@ def test_a_connection_serves_many_requests() -> None:
     assert len(ports) == 1
 
 
-def test_what_is_no_http_is_refused_as_json() -> None:
+def test_invalid_http_is_refused_with_json() -> None:
     with Simulator() as simulator:
-        assert ask(simulator, "/", "BREW")[1]["error_code"] == "APIGW.9999"
-        status, answer, _ = ask(simulator, "/", "POST", headers={"Content-Length": "many"})
+        assert send(simulator, "/", "BREW")[1]["error_code"] == "APIGW.9999"
+        status, body, _ = send(simulator, "/", "POST", headers={"Content-Length": "many"})
     assert status == 400
-    assert answer["error_msg"] == "Content-Length is not a number"
+    assert body["error_msg"] == "Content-Length is not a number"
 
 
-def test_the_environment_leads_to_it_and_secrets_are_random() -> None:
+def test_the_environment_points_to_it_and_secrets_are_random() -> None:
     one, other = Simulator(), Simulator()
     assert one.token != other.token
     assert one.secret_key != other.secret_key

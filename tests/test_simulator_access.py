@@ -1,4 +1,4 @@
-"""Who the simulator lets in, and where temporary credentials come from."""
+"""Which credentials the simulator accepts, and where temporary ones come from."""
 
 import time
 from datetime import datetime
@@ -31,24 +31,24 @@ def get(simulator: Simulator, path: str = PATH, **how: Any) -> requests.Response
 
 
 def refused(response: requests.Response) -> str:
-    """The gateway's message of a refusal, which has its shape."""
+    """The gateway's message of a refusal, after a check of its format."""
     assert response.status_code == 401
-    answer = response.json()
-    assert answer["error_code"] == "APIGW.0301"
-    assert answer["request_id"] == response.headers["X-Request-Id"]
+    body = response.json()
+    assert body["error_code"] == "APIGW.0301"
+    assert body["request_id"] == response.headers["X-Request-Id"]
     prefix = "Incorrect IAM authentication information: "
-    assert answer["error_msg"].startswith(prefix)
-    return str(answer["error_msg"].removeprefix(prefix))
+    assert body["error_msg"].startswith(prefix)
+    return str(body["error_msg"].removeprefix(prefix))
 
 
-def test_the_token_is_let_in_and_another_or_none_is_not() -> None:
+def test_the_token_is_accepted_and_another_or_none_is_not() -> None:
     with Simulator() as simulator:
         assert get(simulator, auth=TokenAuth(simulator.token)).status_code == 200
         assert "token is invalid" in refused(get(simulator, auth=TokenAuth("another")))
         assert "not found" in refused(get(simulator))
 
 
-def test_a_token_that_expired_is_refused_and_the_new_one_let_in() -> None:
+def test_an_expired_token_is_refused_and_the_new_one_accepted() -> None:
     with Simulator() as simulator:
         old = simulator.token
         simulator.expire_token("new")
@@ -58,7 +58,7 @@ def test_a_token_that_expired_is_refused_and_the_new_one_let_in() -> None:
 
 
 @pytest.mark.parametrize("project_id", [None, "b384b9e9ab9b4ee8994c8633aabc9505"])
-def test_a_signature_with_the_key_pair_is_let_in(project_id: str | None) -> None:
+def test_a_signature_with_the_key_pair_is_accepted(project_id: str | None) -> None:
     with Simulator() as simulator:
         auth = AccessKeyAuth(key_of(simulator), project_id)
         assert get(simulator, auth=auth, headers={"workspace": ""}).status_code == 200
@@ -113,7 +113,7 @@ class Changed(requests.auth.AuthBase):
 
 
 @pytest.mark.parametrize(
-    ("headers", "said"),
+    ("headers", "expected"),
     [
         ({"X-Sdk-Date": None}, "x-sdk-date is missing"),
         ({"X-Sdk-Date": "yesterday"}, "x-sdk-date is missing or is no date"),
@@ -123,15 +123,15 @@ class Changed(requests.auth.AuthBase):
     ],
 )
 def test_what_was_changed_after_signing_is_refused(
-    headers: dict[str, str | None], said: str
+    headers: dict[str, str | None], expected: str
 ) -> None:
     with Simulator() as simulator:
         response = get(simulator, auth=Changed(key_of(simulator), **headers))
-        assert said in refused(response)
+        assert expected in refused(response)
 
 
 @pytest.mark.parametrize("signed", ["host", "x-sdk-date;x-gone"])
-def test_the_date_must_be_signed_and_what_is_signed_be_there(signed: str) -> None:
+def test_the_date_must_be_signed_and_signed_headers_must_be_present(signed: str) -> None:
     with Simulator() as simulator:
         value = (
             f"SDK-HMAC-SHA256 Access={simulator.access_key}, SignedHeaders={signed}, Signature=0"
@@ -158,7 +158,7 @@ def test_the_date_alone_can_be_signed_as_the_vendors_go_sdk_does() -> None:
 
 
 @pytest.mark.parametrize("name", ["Content-Type", "X-Forwarded-For", "Via", "workspace"])
-def test_what_is_not_signed_is_not_asked_for(name: str) -> None:
+def test_headers_that_are_not_signed_may_change(name: str) -> None:
     with Simulator() as simulator:
         auth = Changed(key_of(simulator), **{name: "192.0.2.1"})
         assert get(simulator, auth=auth).status_code != 401
@@ -173,14 +173,14 @@ def test_a_temporary_keys_security_token_must_be_sent_and_signed() -> None:
         refused(get(simulator, auth=AccessKeyAuth(without)))
 
 
-def test_iam_answers_the_project_to_any_region_by_token_and_by_signature() -> None:
+def test_iam_returns_the_project_for_any_region_by_token_and_by_signature() -> None:
     with Simulator() as simulator:
         for auth in (TokenAuth(simulator.token), AccessKeyAuth(key_of(simulator))):
-            answer = get(simulator, "/v3/projects?name=cn-north-4", auth=auth).json()
-            assert answer["projects"] == [{"id": simulator.project_id, "name": "cn-north-4"}]
+            body = get(simulator, "/v3/projects?name=cn-north-4", auth=auth).json()
+            assert body["projects"] == [{"id": simulator.project_id, "name": "cn-north-4"}]
 
 
-def test_iam_knows_none_several_and_refusals() -> None:
+def test_iam_can_return_none_several_or_a_refusal() -> None:
     projects = {"none": (), "several": ("p1", "p2"), "refused": None}
     with Simulator(projects=projects) as simulator:
         auth = TokenAuth(simulator.token)
@@ -200,26 +200,28 @@ def put_token(simulator: Simulator, **headers: str) -> requests.Response:
     return requests.put(url, headers=headers, timeout=10)
 
 
-def test_the_metadata_service_lends_keys_that_are_let_in_until_they_expire() -> None:
+def test_the_metadata_service_issues_keys_that_are_accepted_until_they_expire() -> None:
     clock = Clock()
     with Simulator(clock=clock, temporary_s=600) as simulator:
         assert get(simulator, "/openstack/latest/securitykey").status_code == 401
         assert put_token(simulator).status_code == 400
         token = put_token(simulator, **{"X-Metadata-Token-Ttl-Seconds": "21600"}).text
         headers = {"X-Metadata-Token": token}
-        lent = get(simulator, "/openstack/latest/securitykey", headers=headers).json()["credential"]
-        expires = datetime.strptime(lent["expires_at"], "%Y-%m-%dT%H:%M:%S.%f%z")
+        issued = get(simulator, "/openstack/latest/securitykey", headers=headers).json()[
+            "credential"
+        ]
+        expires = datetime.strptime(issued["expires_at"], "%Y-%m-%dT%H:%M:%S.%f%z")
         assert expires.timestamp() == pytest.approx(clock.now + 600, abs=0.001)
         auth = AccessKeyAuth(
-            AccessKey(lent["access"], lent["secret"], lent["securitytoken"]), now=clock
+            AccessKey(issued["access"], issued["secret"], issued["securitytoken"]), now=clock
         )
         assert get(simulator, auth=auth).status_code == 200
-        without = AccessKeyAuth(AccessKey(lent["access"], lent["secret"]), now=clock)
+        without = AccessKeyAuth(AccessKey(issued["access"], issued["secret"]), now=clock)
         assert "security token" in refused(get(simulator, auth=without))
         clock.now += 601
         assert "expired" in refused(get(simulator, auth=auth))
         again = get(simulator, "/openstack/latest/securitykey", headers=headers).json()
-        assert again["credential"]["access"] != lent["access"]
+        assert again["credential"]["access"] != issued["access"]
         clock.now += 21600
         assert get(simulator, "/openstack/latest/securitykey", headers=headers).status_code == 401
 
@@ -227,8 +229,8 @@ def test_the_metadata_service_lends_keys_that_are_let_in_until_they_expire() -> 
 def test_a_metadata_service_without_tokens() -> None:
     with Simulator(metadata_token=False) as simulator:
         assert put_token(simulator, **{"X-Metadata-Token-Ttl-Seconds": "1"}).status_code == 404
-        lent = get(simulator, "/openstack/latest/securitykey").json()["credential"]
-        key = AccessKey(lent["access"], lent["secret"], lent["securitytoken"])
+        issued = get(simulator, "/openstack/latest/securitykey").json()["credential"]
+        key = AccessKey(issued["access"], issued["secret"], issued["securitytoken"])
         assert get(simulator, auth=AccessKeyAuth(key)).status_code == 200
         simulator.expire_temporary_keys()
         refused(get(simulator, auth=AccessKeyAuth(key)))
@@ -239,7 +241,7 @@ def test_a_pod_gets_keys_for_its_authorization() -> None:
         uri = simulator.pod_identity_uri
         assert requests.post(uri, json={}, timeout=10).status_code == 401
         headers = {"Authorization": "pod secret"}
-        answer = requests.post(uri, json={}, headers=headers, timeout=10).json()["credentials"]
-        key = AccessKey(answer["accessKeyId"], answer["secretAccessKey"], answer["securityToken"])
+        body = requests.post(uri, json={}, headers=headers, timeout=10).json()["credentials"]
+        key = AccessKey(body["accessKeyId"], body["secretAccessKey"], body["securityToken"])
         assert get(simulator, auth=AccessKeyAuth(key)).status_code == 200
-        assert answer["expiration"].endswith("Z")
+        assert body["expiration"].endswith("Z")

@@ -30,7 +30,7 @@ def run(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
 
 
 def serve(*arguments: str) -> tuple[subprocess.Popen[str], dict[str, str]]:
-    """A simulator that serves, and what its lines set once a shell has read them."""
+    """A simulator that serves, and the variables that its lines set in a shell."""
     process = subprocess.Popen([*SIMULATOR, *arguments], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     lines = [process.stdout.readline() for _ in range(6)]
@@ -111,7 +111,7 @@ def test_the_command_has_the_streams_the_variables_and_what_follows_the_dashes()
     assert result.stderr == "err\n"
 
 
-def test_the_command_is_led_nowhere_else() -> None:
+def test_the_command_gets_no_variables_of_another_account() -> None:
     result = run(
         "--",
         "env",
@@ -143,7 +143,7 @@ _TALK = (
 )
 
 
-def test_the_command_talks_to_it_and_meets_its_faults(tmp_path: Path) -> None:
+def test_the_command_reaches_it_and_gets_its_faults(tmp_path: Path) -> None:
     talk = [sys.executable, "-c", _TALK, PATH]
     assert run("--", *talk).stdout == "200\n"
     assert run("--fault", "status=418", "--", *talk).stdout == "418\n"
@@ -161,7 +161,7 @@ def test_the_command_talks_to_it_and_meets_its_faults(tmp_path: Path) -> None:
         ("::1", "http://[::1]:"),
     ],
 )
-def test_the_endpoint_is_one_that_can_be_asked(host: str, endpoint: str) -> None:
+def test_the_endpoint_can_be_reached(host: str, endpoint: str) -> None:
     if host == "::1" and not Path("/proc/net/if_inet6").exists():
         pytest.skip("this machine has no IPv6")
     script = f'echo "$DLFTASK_ENDPOINT"; exec {shlex.join([sys.executable, "-c", _TALK, PATH])}'
@@ -211,7 +211,7 @@ def test_ctrl_c_on_a_terminal_reaches_the_command_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "expected"),
     [
         (["--fault", "statsu=3"], "did you mean 'status'?"),
         (["--scenario", "/nowhere/at/all"], "No such file or directory"),
@@ -228,13 +228,13 @@ def test_ctrl_c_on_a_terminal_reaches_the_command_once() -> None:
         (["--host", "203.0.113.1"], "cannot listen on 203.0.113.1"),
     ],
 )
-def test_a_usage_error_is_one_line(arguments: list[str], said: str) -> None:
+def test_a_usage_error_is_one_line(arguments: list[str], expected: str) -> None:
     result = run(*arguments)
     assert result.returncode == 2
     assert result.stdout == ""
     assert len(result.stderr.splitlines()) == 1
     assert result.stderr.startswith("dlftask.simulator: error: ")
-    assert said in result.stderr
+    assert expected in result.stderr
 
 
 def test_lines_that_cannot_be_written_end_it() -> None:
@@ -243,8 +243,8 @@ def test_lines_that_cannot_be_written_end_it() -> None:
             SIMULATOR, stdout=full, stderr=subprocess.PIPE, text=True, timeout=30, check=False
         )
     assert result.returncode == 1
-    said = "dlftask.simulator: error: standard output: No space left on device\n"
-    assert result.stderr == said
+    expected = "dlftask.simulator: error: standard output: No space left on device\n"
+    assert result.stderr == expected
 
 
 def test_a_port_in_use_is_one_line() -> None:

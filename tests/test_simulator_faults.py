@@ -22,7 +22,7 @@ class Clock:
         return self.now
 
 
-def ask(simulator: Simulator, path: str = PATH) -> tuple[int, bytes, http.client.HTTPMessage]:
+def send(simulator: Simulator, path: str = PATH) -> tuple[int, bytes, http.client.HTTPMessage]:
     connection = http.client.HTTPConnection("127.0.0.1", simulator.port, timeout=10)
     try:
         connection.request("GET", path, headers={"X-Auth-Token": simulator.token})
@@ -56,12 +56,12 @@ def ask(simulator: Simulator, path: str = PATH) -> tuple[int, bytes, http.client
         ("delay=1s,status=500", Fault(delay_s=1.0, status=500)),
     ],
 )
-def test_a_spec_means_a_fault(spec: str, fault: Fault) -> None:
+def test_a_spec_is_parsed_as_a_fault(spec: str, fault: Fault) -> None:
     assert parse_fault(spec) == fault
 
 
 @pytest.mark.parametrize(
-    ("spec", "said"),
+    ("spec", "expected"),
     [
         ("", "unknown word ''"),
         ("statsu=503", "did you mean 'status'?"),
@@ -88,11 +88,11 @@ def test_a_spec_means_a_fault(spec: str, fault: Fault) -> None:
         ("drop,count=-1", "not a whole number"),
     ],
 )
-def test_a_bad_spec_is_refused_in_one_line(spec: str, said: str) -> None:
+def test_a_bad_spec_is_refused_in_one_line(spec: str, expected: str) -> None:
     with pytest.raises(ValueError, match="fault") as caught:
         parse_fault(spec)
     message = str(caught.value)
-    assert said in message
+    assert expected in message
     assert repr(spec) in message
     assert "\n" not in message
 
@@ -127,7 +127,7 @@ def test_a_scenario_has_the_same_words(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "expected"),
     [
         ("[[fault]]\nstatus = 'x'", "fault 1: status: 'x' is not a whole number"),
         ("[[fault]]\ndrop = true\n[[fault]]\ndorp = true", "fault 2: unknown word 'dorp'"),
@@ -139,12 +139,12 @@ def test_a_scenario_has_the_same_words(tmp_path: Path) -> None:
         ("\udcff", "scenario"),
     ],
 )
-def test_a_bad_scenario_is_refused_with_its_place(tmp_path: Path, text: str, said: str) -> None:
+def test_a_bad_scenario_is_refused_with_its_place(tmp_path: Path, text: str, expected: str) -> None:
     scenario = tmp_path / "scenario.toml"
     scenario.write_bytes(text.encode("utf-8", "surrogateescape"))
     with pytest.raises(ValueError, match="scenario") as caught:
         read_scenario(scenario)
-    assert said in str(caught.value)
+    assert expected in str(caught.value)
     assert str(scenario) in str(caught.value)
 
 
@@ -158,12 +158,12 @@ def hits(plan: FaultPlan, number: int, path: str = "/", elapsed_s: float = 0.0) 
     return [plan.next(path, elapsed_s) is not None for _ in range(number)]
 
 
-def test_after_and_count_take_a_run_of_requests() -> None:
+def test_after_and_count_select_a_run_of_requests() -> None:
     plan = FaultPlan([Fault(drop=True, after=2, count=3)], None)
     assert hits(plan, 7) == [False, False, True, True, True, False, False]
 
 
-def test_rate_takes_a_share_that_a_seed_repeats() -> None:
+def test_rate_selects_a_share_that_a_seed_repeats() -> None:
     fault = Fault(drop=True, rate=0.25)
     one, same, other = (hits(FaultPlan([fault], seed), 1000) for seed in (1, 1, 2))
     assert one == same != other
@@ -171,7 +171,7 @@ def test_rate_takes_a_share_that_a_seed_repeats() -> None:
     assert not any(hits(FaultPlan([Fault(drop=True, rate=0)], 1), 100))
 
 
-def test_a_window_takes_the_requests_within_it() -> None:
+def test_a_window_selects_the_requests_within_it() -> None:
     plan = FaultPlan([Fault(drop=True, from_s=1.0, until_s=2.0)], None)
     moments = (0.0, 0.9, 1.0, 1.9, 2.0)
     assert [plan.next("/", moment) is not None for moment in moments] == [
@@ -179,7 +179,7 @@ def test_a_window_takes_the_requests_within_it() -> None:
     ]  # fmt: skip
 
 
-def test_task_and_path_take_their_requests_alone_and_count_them_alone() -> None:
+def test_task_and_path_select_their_requests_and_count_only_those() -> None:
     fault = Fault(drop=True, task="abc", path="/v1/*", after=1)
     plan = FaultPlan([fault], None)
     assert hits(plan, 3, "/v1/p/system-tasks/abcd") == [False] * 3
@@ -187,7 +187,7 @@ def test_task_and_path_take_their_requests_alone_and_count_them_alone() -> None:
     assert hits(plan, 3, "/v1/p/system-tasks/abc") == [False, True, True]
 
 
-def test_the_first_fault_that_hits_wins() -> None:
+def test_the_first_fault_that_matches_applies() -> None:
     plan = FaultPlan([Fault(drop=True, count=1), Fault(status=500)], None)
     first, second = plan.next("/", 0), plan.next("/", 0)
     assert first is not None
@@ -198,7 +198,7 @@ def test_the_first_fault_that_hits_wins() -> None:
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 408, 418, 429, 500, 502, 503, 504, 599])
 def test_a_status_comes_with_a_plausible_body(status: int) -> None:
     with Simulator(faults=[Fault(status=status)]) as simulator:
-        got, body, headers = ask(simulator)
+        got, body, headers = send(simulator)
     assert got == status
     code = json.loads(body)["error_code"]
     assert code == "APIG.0308" if status == 429 else code.startswith("APIGW.")
@@ -207,25 +207,25 @@ def test_a_status_comes_with_a_plausible_body(status: int) -> None:
 
 def test_a_redirect_goes_elsewhere_on_the_same_server() -> None:
     with Simulator(faults=[Fault(status=302)]) as simulator:
-        status, _, headers = ask(simulator)
+        status, _, headers = send(simulator)
         assert (status, headers["Location"]) == (302, f"{simulator.endpoint}/elsewhere")
 
 
-def test_retry_after_is_said_in_seconds_and_as_a_date() -> None:
+def test_retry_after_is_sent_in_seconds_and_as_a_date() -> None:
     faults = [Fault(status=429, retry_after="30", count=1), Fault(status=503, retry_after=30.0)]
     with Simulator(faults=faults, clock=Clock()) as simulator:
-        assert ask(simulator)[2]["Retry-After"] == "30"
-        assert ask(simulator)[2]["Retry-After"] == "Tue, 14 Nov 2023 22:13:50 GMT"
+        assert send(simulator)[2]["Retry-After"] == "30"
+        assert send(simulator)[2]["Retry-After"] == "Tue, 14 Nov 2023 22:13:50 GMT"
 
 
-def test_drop_closes_without_an_answer() -> None:
+def test_drop_closes_without_a_response() -> None:
     with Simulator(faults=[Fault(drop=True, count=1)]) as simulator:
         with pytest.raises(http.client.RemoteDisconnected):
-            ask(simulator)
-        assert ask(simulator)[0] == 200
+            send(simulator)
+        assert send(simulator)[0] == 200
 
 
-def test_interim_sends_103_before_the_answer() -> None:
+def test_interim_sends_103_before_the_response() -> None:
     with (
         Simulator(faults=[Fault(interim=True)]) as simulator,
         socket.create_connection(("127.0.0.1", simulator.port), 10) as connection,
@@ -257,31 +257,31 @@ def test_reset_resets() -> None:
             connection.recv(1)
 
 
-def test_delay_answers_late() -> None:
+def test_delay_responds_late() -> None:
     with Simulator(faults=[Fault(delay_s=0.2)]) as simulator:
         before = time.monotonic()
-        assert ask(simulator)[0] == 200
+        assert send(simulator)[0] == 200
         assert time.monotonic() - before >= 0.2
 
 
-def test_truncate_cuts_the_body_that_was_promised() -> None:
+def test_truncate_cuts_the_body_but_not_its_length() -> None:
     with Simulator(faults=[Fault(truncate=10)]) as simulator:
         with pytest.raises(http.client.IncompleteRead) as caught:
-            ask(simulator)
+            send(simulator)
         assert len(caught.value.partial) == 10
 
 
 @pytest.mark.parametrize("kind", INVALID)
-def test_senseless_bodies_come_with_200(kind: str) -> None:
+def test_invalid_bodies_come_with_200(kind: str) -> None:
     with Simulator(faults=[Fault(invalid=kind)]) as simulator:
-        status, body, headers = ask(simulator)
+        status, body, headers = send(simulator)
     assert (status, body) == (200, INVALID[kind])
     assert headers["Content-Type"].startswith("text/html" if kind == "html" else "application/json")
 
 
-def test_a_senseless_body_can_have_another_status() -> None:
+def test_an_invalid_body_can_have_another_status() -> None:
     with Simulator(faults=[Fault(status=502, invalid="html")]) as simulator:
-        status, body, _ = ask(simulator)
+        status, body, _ = send(simulator)
     assert (status, body) == (502, INVALID["html"])
 
 
@@ -313,16 +313,16 @@ def test_a_window_goes_by_the_clock() -> None:
     with Simulator(faults=faults, clock=clock) as simulator:
         seen = []
         for _ in range(3):
-            seen.append(ask(simulator)[0])
+            seen.append(send(simulator)[0])
             clock.now += 10
     assert seen == [200, 503, 200]
 
 
 def test_faults_can_be_changed_while_it_runs() -> None:
     with Simulator() as simulator:
-        assert ask(simulator)[0] == 200
+        assert send(simulator)[0] == 200
         simulator.set_faults(Fault(status=500, count=1))
-        assert [ask(simulator)[0] for _ in range(2)] == [500, 200]
+        assert [send(simulator)[0] for _ in range(2)] == [500, 200]
 
 
 def test_stopping_waits_for_no_delay() -> None:

@@ -1,4 +1,4 @@
-"""The vendor's own SDK, unchanged, against the simulator: a client that nobody here wrote."""
+"""The vendor's own SDK, unchanged, against the simulator: an independent client."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -72,7 +72,7 @@ def test_it_starts_an_import_and_reads_it(simulator: Simulator, workspace: str |
         assert caught.value.error_code == "DLF.0810"
 
 
-def test_it_looks_its_project_up_by_region(simulator: Simulator) -> None:
+def test_it_looks_up_its_project_by_region(simulator: Simulator) -> None:
     credentials = credentials_of(simulator).with_iam_endpoint(simulator.endpoint)
     client = (
         DgcClient.new_builder()
@@ -82,20 +82,20 @@ def test_it_looks_its_project_up_by_region(simulator: Simulator) -> None:
     )
     task = client.list_system_tasks(ListSystemTasksRequest(task_id=FAILED_IMPORT))
     assert task.status == "FAILED"
-    look_up = simulator.requests[0]
-    assert (look_up.path, look_up.query) == ("/v3/projects", "name=cn-north-4")
+    lookup = simulator.requests[0]
+    assert (lookup.path, lookup.query) == ("/v3/projects", "name=cn-north-4")
 
 
 @pytest.mark.parametrize(
-    ("projects", "said"),
+    ("projects", "expected"),
     [((), "Failed to get project id"), (("p1", "p2"), "Multiple project ids"), (None, "403")],
 )
-def test_it_tells_none_several_and_refused_apart(
-    projects: tuple[str, ...] | None, said: str
+def test_it_distinguishes_none_several_and_refused(
+    projects: tuple[str, ...] | None, expected: str
 ) -> None:
     with Simulator(projects={"cn-north-4": projects}) as simulator:
         credentials = credentials_of(simulator).with_iam_endpoint(simulator.endpoint)
-        with pytest.raises(SdkException, match=said):
+        with pytest.raises(SdkException, match=expected):
             (
                 DgcClient.new_builder()
                 .with_credentials(credentials)

@@ -1,4 +1,4 @@
-"""The first connection, which the command line begins while requests is being imported."""
+"""The first connection, which the command line starts while requests is being imported."""
 
 import socket
 import threading
@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.cli import configured, run_dlftask
-from tests.servers import Server, answer, forwarding, sending
+from tests.servers import Server, forwarding, http_response, sending
 
-PATIENT_IMPORT = """
+SLOW_IMPORT = """
 import importlib.machinery, os, sys, time
 
 class Finder:
@@ -31,7 +31,7 @@ def wait():
 sys.meta_path.insert(0, Finder)
 """
 
-NOTED_LOOKUPS = """
+RECORDED_LOOKUPS = """
 import os, socket
 resolve = socket.getaddrinfo
 def getaddrinfo(host, *args, **options):
@@ -43,8 +43,8 @@ socket.getaddrinfo = getaddrinfo
 
 
 def connections_of(server: Server) -> int:
-    """How many connections a server got so far."""
-    # One more: they are accepted in their order.
+    """How many connections a server has accepted so far."""
+    # Make one more: they are accepted in their order.
     before = server.connections
     with socket.create_connection(("127.0.0.1", server.port)):
         until_s = time.monotonic() + 20.0
@@ -54,7 +54,7 @@ def connections_of(server: Server) -> int:
 
 
 def test_the_connection_is_made_while_requests_is_imported(tmp_path: Path) -> None:
-    (tmp_path / "sitecustomize.py").write_text(PATIENT_IMPORT)
+    (tmp_path / "sitecustomize.py").write_text(SLOW_IMPORT)
     connected = tmp_path / "connected"
 
     def wait_for_connection() -> None:
@@ -62,7 +62,7 @@ def test_the_connection_is_made_while_requests_is_imported(tmp_path: Path) -> No
             time.sleep(0.01)
         connected.touch()
 
-    with Server(sending(answer())) as server:
+    with Server(sending(http_response())) as server:
         threading.Thread(target=wait_for_connection, daemon=True).start()
         env = configured(server.url, PYTHONPATH=str(tmp_path), CONNECTED=str(connected))
         run = run_dlftask("get", "t1", env=env)
@@ -71,8 +71,8 @@ def test_the_connection_is_made_while_requests_is_imported(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "LocalHost", "[::1]", "[0:0::1]"])
-def test_the_request_takes_the_connection_that_was_begun(host: str) -> None:
-    with Server(sending(answer()), host="::1" if ":" in host else "127.0.0.1") as server:
+def test_the_request_uses_the_connection_that_was_started(host: str) -> None:
+    with Server(sending(http_response()), host="::1" if ":" in host else "127.0.0.1") as server:
         url = f"http://{host}:{server.port}/path"
         run = run_dlftask("get", "t1", env=configured(url))
         assert run.returncode == 0, run.stderr
@@ -97,17 +97,17 @@ def test_the_request_takes_the_connection_that_was_begun(host: str) -> None:
 def test_without_a_request_to_send_there_is_no_connection(
     arguments: list[str], variables: dict[str, str]
 ) -> None:
-    with Server(sending(answer())) as server:
+    with Server(sending(http_response())) as server:
         run = run_dlftask(*arguments, env=configured(server.url, **variables))
         assert run.returncode == 2, run.stderr
         assert connections_of(server) == 0
 
 
-def test_a_credential_that_must_be_asked_for_comes_before_the_connection(tmp_path: Path) -> None:
+def test_a_credential_that_must_be_fetched_comes_before_the_connection(tmp_path: Path) -> None:
     config = tmp_path / "config.toml"
     config.write_text('[default]\ntoken_command = ["false"]\n')
-    refusal = sending(answer(b"{}", status="403 Forbidden"))
-    with Server(sending(answer())) as server, Server(refusal) as metadata:
+    refusal = sending(http_response(b"{}", status="403 Forbidden"))
+    with Server(sending(http_response())) as server, Server(refusal) as metadata:
         env = configured(server.url, DLFTASK_TOKEN="", DLFTASK_CONFIG=str(config))
         of_command = run_dlftask("get", "t1", env=env)
         env = configured(server.url, DLFTASK_METADATA_ENDPOINT=metadata.url)
@@ -116,12 +116,12 @@ def test_a_credential_that_must_be_asked_for_comes_before_the_connection(tmp_pat
     assert of_command.returncode == of_agency.returncode == 5
 
 
-def test_where_the_project_is_looked_up_the_service_is_connected_to_after_that() -> None:
+def test_the_service_is_connected_to_after_a_project_lookup() -> None:
     variables = {"DLFTASK_PROJECT_ID": "", "DLFTASK_REGION": "cn-north-4"}
-    project = answer(b'{"projects": [{"id": "p1"}]}')
-    refusal = answer(b"{}", status="401 Unauthorized")
+    project = http_response(b'{"projects": [{"id": "p1"}]}')
+    refusal = http_response(b"{}", status="401 Unauthorized")
     for response, status, connections in ((project, 0, 1), (refusal, 5, 0)):
-        with Server(sending(answer())) as service, Server(sending(response)) as iam:
+        with Server(sending(http_response())) as service, Server(sending(response)) as iam:
             env = configured(service.url, DLFTASK_IAM_ENDPOINT=iam.url, **variables)
             run = run_dlftask("get", "t1", env=env)
             assert run.returncode == status, run.stderr
@@ -130,12 +130,12 @@ def test_where_the_project_is_looked_up_the_service_is_connected_to_after_that()
 
 
 @pytest.mark.parametrize("no_proxy", ["", "service.test"])
-def test_nothing_is_begun_around_a_proxy(tmp_path: Path, no_proxy: str) -> None:
-    (tmp_path / "sitecustomize.py").write_text(NOTED_LOOKUPS)
+def test_no_connection_is_started_around_a_proxy(tmp_path: Path, no_proxy: str) -> None:
+    (tmp_path / "sitecustomize.py").write_text(RECORDED_LOOKUPS)
     lookups = tmp_path / "lookups"
     lookups.touch()
     with (
-        Server(sending(answer())) as service,
+        Server(sending(http_response())) as service,
         Server(forwarding({"service.test": service.port})) as proxy,
     ):
         env = configured(

@@ -1,4 +1,4 @@
-"""Full disks, readers that go away, closed streams, homes that cannot be written to."""
+"""Full disks, broken pipes, closed streams, homes that cannot be written to."""
 
 import array
 import contextlib
@@ -16,7 +16,7 @@ import pytest
 
 from dlftask.streams import Streams
 from tests.cli import DLFTASK, configured, environment, run_dlftask
-from tests.servers import TASK, Server, answer
+from tests.servers import TASK, Server, http_response
 from tests.terminal import Terminal
 
 LARGE = json.dumps(
@@ -35,14 +35,14 @@ FORMATS = ["tree", "json", "jsonl", "tsv", "junit"]
 def service() -> Iterator[Server]:
     def talk(connection: object, head: bytes) -> None:
         body = LARGE if b"/large " in head else TASK
-        connection.sendall(answer(body))  # type: ignore[attr-defined]
+        connection.sendall(http_response(body))  # type: ignore[attr-defined]
 
     with Server(talk, keep_alive=True) as server:
         yield server
 
 
 def shell(service: Server, home: Path, script: str) -> "subprocess.CompletedProcess[str]":
-    """Run a script of the shell in which ``"$@"`` is dlftask, in a configured environment."""
+    """Run a shell script in which ``"$@"`` is dlftask, in a configured environment."""
     return subprocess.run(
         ["bash", "-o", "pipefail", "-c", script, "bash", *DLFTASK],
         env=environment(home, configured(service.url)),
@@ -74,9 +74,7 @@ def test_a_full_disk_is_8_for_help_and_version_too(arguments: list[str]) -> None
 
 @pytest.mark.parametrize("output", FORMATS)
 @pytest.mark.parametrize("command", ["get", "watch"])
-def test_a_reader_that_has_gone_is_141_and_quiet(
-    service: Server, command: str, output: str
-) -> None:
+def test_a_broken_pipe_is_141_and_quiet(service: Server, command: str, output: str) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     with open(writer, "wb") as gone:  # noqa: PTH123
@@ -90,7 +88,7 @@ def test_a_reader_that_has_gone_is_141_and_quiet(
     assert "Traceback" not in run.stderr
 
 
-def test_a_reader_that_goes_after_the_first_line_is_141_and_quiet(
+def test_a_pipe_that_breaks_after_the_first_line_is_141_and_quiet(
     service: Server, tmp_path: Path
 ) -> None:
     run = shell(service, tmp_path, '"$@" get large | head -1; echo ${PIPESTATUS[0]}')
@@ -126,7 +124,7 @@ def test_a_full_standard_error_changes_nothing(service: Server) -> None:
     assert "Import" in run.stdout
 
 
-def test_a_closed_standard_input_matters_to_a_dash_alone(service: Server, tmp_path: Path) -> None:
+def test_a_closed_standard_input_matters_only_to_a_dash(service: Server, tmp_path: Path) -> None:
     assert shell(service, tmp_path, '"$@" get t1 <&-').returncode == 0
     run = shell(service, tmp_path, '"$@" get - <&-')
     assert run.returncode == 2
@@ -134,12 +132,12 @@ def test_a_closed_standard_input_matters_to_a_dash_alone(service: Server, tmp_pa
     assert len(run.stderr.splitlines()) <= 2
 
 
-def test_all_three_closed_is_8_without_a_sound(service: Server, tmp_path: Path) -> None:
+def test_all_three_closed_is_8_without_output(service: Server, tmp_path: Path) -> None:
     run = shell(service, tmp_path, '"$@" get t1 <&- >&- 2>&-')
     assert (run.returncode, run.stdout, run.stderr) == (8, "", "")
 
 
-def test_what_is_quiet_needs_no_standard_output(service: Server, tmp_path: Path) -> None:
+def test_quiet_needs_no_standard_output(service: Server, tmp_path: Path) -> None:
     assert shell(service, tmp_path, '"$@" get -q t1 >&-').returncode == 0
 
 
@@ -161,30 +159,24 @@ HOMES = {
 
 @pytest.mark.parametrize("row", HOMES)
 @pytest.mark.parametrize("command", [["get"], ["get", "-o", "json", "--wait"]])
-def test_a_home_that_cannot_be_written_to_is_no_reason_to_fail(
-    service: Server, row: str, command: list[str]
-) -> None:
+def test_an_unwritable_home_is_ignored(service: Server, row: str, command: list[str]) -> None:
     run = run_dlftask(*command, "t1", env=configured(service.url, **HOMES[row]))
     assert run.returncode == 0, run.stderr
     assert "error" not in run.stderr
 
 
-def test_a_folder_that_went_away_while_one_stood_in_it_is_no_reason_to_fail(
-    service: Server, tmp_path: Path
-) -> None:
+def test_a_working_directory_that_was_removed_is_ignored(service: Server, tmp_path: Path) -> None:
     run = shell(service, tmp_path, 'mkdir gone; cd gone; rmdir ../gone; "$@" get t1')
     assert run.returncode == 0, run.stderr
 
 
-def test_a_recent_file_that_is_a_folder_is_no_reason_to_fail(
-    service: Server, tmp_path: Path
-) -> None:
+def test_a_recent_file_that_is_a_folder_is_ignored(service: Server, tmp_path: Path) -> None:
     (tmp_path / "state" / "dlftask" / "recent").mkdir(parents=True)
     run = run_dlftask("get", "t1", env=configured(service.url), home=tmp_path)
     assert (run.returncode, run.stderr) == (0, "")
 
 
-# Python's own writing loses what a raw write leaves over; many container images set this.
+# With PYTHONUNBUFFERED, as in many container images, Python loses the rest of a short write.
 UNBUFFERED = pytest.mark.parametrize("unbuffered", ["", "1"], ids=["buffered", "unbuffered"])
 
 
@@ -207,7 +199,7 @@ def read_slowly(descriptor: int, pause_s: float = 0.001) -> bytes:
 
 
 def wait_until_full(descriptor: int) -> None:
-    """Wait until a pipe takes no more, of which this is the other end."""
+    """Wait until a pipe is full, given its reading end."""
     held = 0
     while True:
         waiting = array.array("i", [0])
@@ -262,9 +254,7 @@ def test_a_file_that_may_not_grow_is_8(service: Server, tmp_path: Path, unbuffer
     assert run.stdout == "8\n"
 
 
-def test_standard_error_that_takes_nothing_yet_changes_no_status(
-    service: Server, tmp_path: Path
-) -> None:
+def test_a_full_pipe_on_standard_error_changes_no_status(service: Server, tmp_path: Path) -> None:
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     with open(reader, "rb") as source, open(writer, "wb") as error:  # noqa: PTH123
@@ -286,7 +276,7 @@ def test_standard_error_that_takes_nothing_yet_changes_no_status(
 
 
 @pytest.mark.parametrize("length", [10, 100, 3000])
-def test_lines_that_nobody_takes_in_time_are_dropped_whole(length: int) -> None:
+def test_lines_that_nobody_reads_in_time_are_dropped_whole(length: int) -> None:
     reader, writer = os.pipe()
     with open(reader, "rb") as source:  # noqa: PTH123
         with open(writer, "w") as out:  # noqa: PTH123
@@ -345,7 +335,7 @@ def test_a_terminal_has_colours_unless_it_is_dumb(term: str, variable: str, colo
         assert (streams.color, streams.err_color) == (colored, colored)
 
 
-def test_the_c_locale_gets_ascii_alone(service: Server) -> None:
+def test_the_c_locale_gets_only_ascii(service: Server) -> None:
     run = run_dlftask("get", "t1", env=configured(service.url, LC_ALL="C"))
     assert run.returncode == 0
     assert run.stdout.isascii()

@@ -1,4 +1,4 @@
-"""Waits whose surroundings go wrong: nobody reads or writes the other end, the package is gone."""
+"""Waits in a broken environment: nobody reads or writes the other end, the package is gone."""
 
 import os
 import shutil
@@ -30,7 +30,7 @@ def test_the_timeout_ends_the_wait_for_standard_input(command: str) -> None:
         assert simulator.requests == ()
 
 
-def test_change_lines_that_nobody_reads_are_whole_and_hold_up_no_timeout(
+def test_change_lines_that_nobody_reads_are_whole_and_delay_no_timeout(
     import_clock: ImportClock,
 ) -> None:
     with Simulator(clock=import_clock, speed=0.1) as simulator:
@@ -51,7 +51,7 @@ def test_change_lines_that_nobody_reads_are_whole_and_hold_up_no_timeout(
 
 
 @pytest.mark.parametrize("output", ["tree", "json", "tsv", "junit", "markdown"])
-def test_a_package_that_is_removed_during_the_wait_costs_no_result(
+def test_removing_the_package_during_a_wait_does_not_lose_the_result(
     import_clock: ImportClock, tmp_path: Path, output: str
 ) -> None:
     shutil.copytree(PACKAGE, tmp_path / "dlftask", ignore=shutil.ignore_patterns("__pycache__"))
@@ -73,7 +73,7 @@ def test_a_package_that_is_removed_during_the_wait_costs_no_result(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
-def test_more_requests_at_once_than_file_descriptors_cost_no_result(
+def test_more_simultaneous_requests_than_file_descriptors_lose_no_result(
     import_clock: ImportClock,
 ) -> None:
     with Simulator(clock=import_clock) as simulator:

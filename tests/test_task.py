@@ -44,7 +44,7 @@ def test_null_is_missing(missing: str) -> None:
     assert replace(read(**{missing: None}), raw={}) == replace(read(), raw={})
 
 
-def test_reversed_times_have_no_duration_and_stay_what_they_are() -> None:
+def test_reversed_times_have_no_duration_and_are_kept() -> None:
     task = read_task(b'{"id": "t", "status": "FAILED", "startTime": 5, "endTime": 3}')
     assert (task.start_ms, task.end_ms, task.duration_ms) == (5, 3, None)
 
@@ -78,7 +78,7 @@ def test_reversed_times_have_no_duration_and_stay_what_they_are() -> None:
         b'{"a":' * 100_000,
     ],
 )
-def test_what_makes_no_sense_is_refused(body: bytes) -> None:
+def test_an_invalid_response_is_refused(body: bytes) -> None:
     with pytest.raises(ValueError, match=r"."):
         read_task(body)
 
@@ -107,7 +107,7 @@ def test_a_field_of_a_wrong_type_or_out_of_range_counts_as_not_given(field: str)
     assert len(task.raw) == 3
 
 
-def test_a_subtask_need_not_have_anything_right() -> None:
+def test_a_subtask_may_have_no_valid_field() -> None:
     (subtask,) = read(subtasks=["s", {"id": 5, "name": [], "status": 1, "startTime": {}}]).subtasks
     assert subtask == Subtask(None, None, None)
 
@@ -137,7 +137,7 @@ fields = st.sampled_from(
 
 
 @given(st.dictionaries(fields, json_values))
-def test_whatever_is_read_is_kept_whole(raw: dict[str, object]) -> None:
+def test_the_original_is_kept_whole(raw: dict[str, object]) -> None:
     body = json.dumps({"id": "t", "status": "RUNNING", **raw}).encode()
     try:
         task = read_task(body)

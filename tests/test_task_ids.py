@@ -13,17 +13,17 @@ def giving(data: bytes) -> Callable[[], bytes]:
 
 
 def untouched() -> bytes:
-    raise AssertionError("standard input is read for - alone")
+    raise AssertionError("standard input is read only for -")
 
 
-def test_ids_stay_in_order_and_each_is_asked_for_once() -> None:
+def test_ids_stay_in_order_and_none_is_repeated() -> None:
     assert read_task_ids(["b", "a", "b", "_-9"], untouched) == ["b", "a", "_-9"]
 
 
 @pytest.mark.parametrize(
     "bad", ["", " ", "a/b", "a.b", "a%2Fb", "x" * 129, "ä", "a b", "a\n", "..", "a?b", "a\x00"]
 )
-def test_what_is_no_task_id_is_a_usage_error(bad: str) -> None:
+def test_an_invalid_task_id_is_a_usage_error(bad: str) -> None:
     with pytest.raises(ConfigurationError, match="is not a valid task ID"):
         read_task_ids(["good", bad], untouched)
 
@@ -54,12 +54,12 @@ def test_standard_input_is_read_in_each_of_its_forms(text: str, ids: list[str]) 
     assert read_task_ids(["-"], giving(text.encode())) == ids
 
 
-def test_standard_input_stands_where_the_dash_does() -> None:
+def test_ids_from_standard_input_replace_the_dash() -> None:
     assert read_task_ids(["x", "-", "y", "-"], giving(b"a x")) == ["x", "a", "y"]
 
 
 @pytest.mark.parametrize(
-    ("data", "said"),
+    ("data", "expected"),
     [
         (b"", "contains no task ID"),
         (b" \n", "contains no task ID"),
@@ -75,14 +75,14 @@ def test_standard_input_stands_where_the_dash_does() -> None:
         (b"[" * 100_000, "is not valid"),
     ],
 )
-def test_bad_input_is_one_clear_line(data: bytes, said: str) -> None:
+def test_bad_input_is_one_clear_line(data: bytes, expected: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         read_task_ids(["-"], giving(data))
-    assert said in str(caught.value)
+    assert expected in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_an_error_in_place_of_a_task_is_told_with_its_code_and_message() -> None:
+def test_an_error_in_place_of_a_task_is_reported_with_its_code_and_message() -> None:
     data = b'[{"error_code": "DLF.0100", "error_msg": "no such bucket"}]'
     with pytest.raises(ConfigurationError) as caught:
         read_task_ids(["-"], giving(data))
@@ -91,7 +91,7 @@ def test_an_error_in_place_of_a_task_is_told_with_its_code_and_message() -> None
 
 
 @given(st.binary(max_size=200))
-def test_no_input_brings_anything_but_ids_or_a_usage_error(data: bytes) -> None:
+def test_any_input_gives_ids_or_a_usage_error(data: bytes) -> None:
     try:
         found = read_task_ids(["-"], giving(data))
     except ConfigurationError:

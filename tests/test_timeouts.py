@@ -1,4 +1,4 @@
-"""The limits of one request and of the whole wait hold, whatever the network does."""
+"""The limits of one request and of the whole wait hold on any network."""
 
 import contextlib
 import json
@@ -21,7 +21,7 @@ from dlftask.task import Task, read_task
 from dlftask.waiting.workers import FetchResult, WorkerPool
 from tests.cli import DLFTASK, configured, environment, run_dlftask, startup_s
 from tests.running import Running
-from tests.servers import Server, answer, new_transport, sending
+from tests.servers import Server, http_response, new_transport, sending
 from tests.terminal import Terminal
 
 
@@ -39,17 +39,17 @@ def trickling(data: bytes, pause_s: float = 0.2) -> object:
     return talk
 
 
-ANSWER = answer()
+RESPONSE = http_response()
 SLOW = {
-    "accepts-and-says-nothing": silent,
-    "a-byte-now-and-then-from-the-start": trickling(ANSWER),
+    "accepts-and-sends-nothing": silent,
+    "a-byte-now-and-then-from-the-start": trickling(RESPONSE),
     "a-byte-now-and-then-in-the-headers": lambda c, h: (
-        c.sendall(ANSWER[:30]),
-        trickling(ANSWER[30:])(c, h),  # type: ignore[operator]
+        c.sendall(RESPONSE[:30]),
+        trickling(RESPONSE[30:])(c, h),  # type: ignore[operator]
     ),
     "a-byte-now-and-then-in-the-body": lambda c, h: (
-        c.sendall(ANSWER[:-50]),
-        trickling(ANSWER[-50:])(c, h),  # type: ignore[operator]
+        c.sendall(RESPONSE[:-50]),
+        trickling(RESPONSE[-50:])(c, h),  # type: ignore[operator]
     ),
 }
 
@@ -65,8 +65,8 @@ socket.getaddrinfo = getaddrinfo
 
 
 @contextlib.contextmanager
-def deaf() -> Iterator[str]:
-    """A port whose backlog is full: the kernel answers no further connection."""
+def unreachable() -> Iterator[str]:
+    """A port whose backlog is full: the kernel accepts no further connection."""
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
         for _ in range(3):
@@ -77,25 +77,25 @@ def deaf() -> Iterator[str]:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 
-def ask(pool: WorkerPool, task_id: str) -> FetchResult:
+def fetch(pool: WorkerPool, task_id: str) -> FetchResult:
     pool.start(task_id)
     (found,) = pool.results(pool.now() + 30)
     return found
 
 
 def pool_for(url: str, transport: Transport, *, size: int = 1) -> WorkerPool:
-    def ask_once(task_id: str) -> Task:
+    def fetch_once(task_id: str) -> Task:
         return read_task(transport.send("GET", f"{url}/{task_id}").body)
 
-    return WorkerPool(ask_once, size=size)
+    return WorkerPool(fetch_once, size=size)
 
 
 @pytest.mark.parametrize("row", SLOW)
-def test_the_read_timeout_bounds_the_answer_up_to_its_last_byte(row: str) -> None:
+def test_the_read_timeout_bounds_the_response_up_to_its_last_byte(row: str) -> None:
     with Server(SLOW[row]) as server:  # type: ignore[arg-type]
         pool = pool_for(server.url, new_transport(read_timeout_s=0.5))
         started = time.monotonic()
-        outcome = ask(pool, "t1").outcome
+        outcome = fetch(pool, "t1").outcome
         took_s = time.monotonic() - started
         pool.close()
     assert isinstance(outcome, ServiceUnavailable)
@@ -104,10 +104,10 @@ def test_the_read_timeout_bounds_the_answer_up_to_its_last_byte(row: str) -> Non
 
 
 def test_the_connect_timeout_bounds_a_connection_that_hangs() -> None:
-    with deaf() as url:
+    with unreachable() as url:
         pool = pool_for(url, new_transport(connect_timeout_s=0.5))
         started = time.monotonic()
-        outcome = ask(pool, "t1").outcome
+        outcome = fetch(pool, "t1").outcome
         took_s = time.monotonic() - started
         pool.close()
     assert isinstance(outcome, ServiceUnavailable)
@@ -115,19 +115,19 @@ def test_the_connect_timeout_bounds_a_connection_that_hangs() -> None:
     assert 0.45 < took_s < 1.5
 
 
-def test_the_connect_timeout_bounds_a_handshake_of_tls_that_hangs() -> None:
+def test_the_connect_timeout_bounds_a_tls_handshake_that_hangs() -> None:
     with Server(silent, greet=True) as server:
         url = server.url.replace("http:", "https:")
         pool = pool_for(url, new_transport(connect_timeout_s=0.5, insecure=True))
         started = time.monotonic()
-        outcome = ask(pool, "t1").outcome
+        outcome = fetch(pool, "t1").outcome
         took_s = time.monotonic() - started
         pool.close()
     assert str(outcome).endswith(": no connection within 500ms")
     assert 0.45 < took_s < 1.5
 
 
-def test_the_connect_timeout_bounds_a_name_look_up_that_hangs(
+def test_the_connect_timeout_bounds_a_name_lookup_that_hangs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     hanging = threading.Event()
@@ -139,7 +139,7 @@ def test_the_connect_timeout_bounds_a_name_look_up_that_hangs(
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     pool = pool_for("http://service.test", new_transport(connect_timeout_s=0.5))
     started = time.monotonic()
-    outcome = ask(pool, "t1").outcome
+    outcome = fetch(pool, "t1").outcome
     took_s = time.monotonic() - started
     hanging.set()
     pool.close()
@@ -147,14 +147,16 @@ def test_the_connect_timeout_bounds_a_name_look_up_that_hangs(
     assert 0.45 < took_s < 1.5
 
 
-@pytest.mark.parametrize("row", ["silent", "trickle", "deaf", "resolver", "retry-after", "many"])
+@pytest.mark.parametrize(
+    "row", ["silent", "trickle", "unreachable", "resolver", "retry-after", "many"]
+)
 def test_the_timeout_of_a_wait_is_never_overrun_by_more_than_a_second(
     row: str, tmp_path: Path
 ) -> None:
     with contextlib.ExitStack() as stack:
         ids, more = ["t1"], {}
-        if row == "deaf":
-            url = stack.enter_context(deaf())
+        if row == "unreachable":
+            url = stack.enter_context(unreachable())
         elif row == "resolver":
             (tmp_path / "sitecustomize.py").write_text(HUNG_RESOLVER)
             url, more = "https://service.test", {"PYTHONPATH": str(tmp_path)}
@@ -162,9 +164,11 @@ def test_the_timeout_of_a_wait_is_never_overrun_by_more_than_a_second(
             talk = {
                 "silent": silent,
                 "many": silent,
-                "trickle": trickling(ANSWER, 0.1),
+                "trickle": trickling(RESPONSE, 0.1),
                 "retry-after": sending(
-                    answer(status="503 Busy", headers={"Retry-After": "9", "Connection": "close"})
+                    http_response(
+                        status="503 Busy", headers={"Retry-After": "9", "Connection": "close"}
+                    )
                 ),
             }[row]
             url = stack.enter_context(Server(talk)).url  # type: ignore[arg-type]
@@ -179,12 +183,12 @@ def test_the_timeout_of_a_wait_is_never_overrun_by_more_than_a_second(
     assert any(f"task {ids[-1]}: " in line and "--timeout" in line for line in errors)
 
 
-@pytest.mark.parametrize("row", ["silent", "deaf", "resolver"])
+@pytest.mark.parametrize("row", ["silent", "unreachable", "resolver"])
 def test_a_plain_get_ends_with_6_after_its_retries(row: str, tmp_path: Path) -> None:
     more = {}
     with contextlib.ExitStack() as stack:
-        if row == "deaf":
-            url = stack.enter_context(deaf())
+        if row == "unreachable":
+            url = stack.enter_context(unreachable())
         elif row == "resolver":
             (tmp_path / "sitecustomize.py").write_text(HUNG_RESOLVER)
             url, more = "https://service.test", {"PYTHONPATH": str(tmp_path)}
@@ -202,7 +206,7 @@ def test_a_slow_task_delays_no_other() -> None:
         if b"/slow" in head:
             silent(connection, head)
         else:
-            connection.sendall(answer())
+            connection.sendall(http_response())
 
     with Server(talk, keep_alive=True) as server:
         pool = pool_for(server.url, new_transport(read_timeout_s=5.0), size=4)
@@ -225,11 +229,11 @@ def threads_settle_at(most: int, within_s: float = 5.0) -> bool:
 
 
 def test_threads_and_connections_do_not_pile_up_over_many_polls() -> None:
-    """A third of the questions is answered, a third hangs, a third is dropped from outside."""
+    """A third of the requests get a response, a third hang, a third are dropped."""
 
     def talk(connection: socket.socket, head: bytes) -> None:
         if b"/good" in head:
-            connection.sendall(answer())
+            connection.sendall(http_response())
         else:
             silent(connection, head)
 
@@ -238,19 +242,19 @@ def test_threads_and_connections_do_not_pile_up_over_many_polls() -> None:
         transport = new_transport(read_timeout_s=0.01, concurrency=4)
         pool = pool_for(server.url, transport, size=4)
         for n in range(150):
-            assert isinstance(ask(pool, f"good{n}").outcome, Task | DlftaskError)
-            assert isinstance(ask(pool, f"hung{n}").outcome, ServiceUnavailable)
+            assert isinstance(fetch(pool, f"good{n}").outcome, Task | DlftaskError)
+            assert isinstance(fetch(pool, f"hung{n}").outcome, ServiceUnavailable)
             pool.start(f"dropped{n}")
             pool.drop(f"dropped{n}")
         assert pool.free == 4
-        # At each end of its at most four connections: a thread here, one of the server there.
+        # For each of at most four connections, one thread here and one of the server.
         assert threads_settle_at(before + 8)
         pool.close()
         transport.close()
         assert threads_settle_at(before)
 
 
-def test_a_reader_who_does_not_read_holds_up_no_timeout() -> None:
+def test_a_reader_that_does_not_read_delays_no_timeout() -> None:
     with Simulator() as simulator:
         task_id = simulator.start_import("obs://b/subtasks-20000")
         reading, writing = os.pipe()
@@ -262,21 +266,21 @@ def test_a_reader_who_does_not_read_holds_up_no_timeout() -> None:
         assert time.monotonic() - began < 3.0
 
 
-def test_a_stop_over_the_deadline_costs_neither_the_last_state_nor_the_command_to_resume() -> None:
+def test_a_stop_past_the_deadline_loses_neither_the_last_state_nor_the_command_to_resume() -> None:
     with Simulator() as simulator:
         task_id = simulator.start_import("obs://b/subtasks-1000")
         args = ["watch", "--timeout", "6s", "--interval", "200ms", task_id]
         with Running(*args, env=simulator.environment()) as run:
             run.until(lambda: "RUNNING" in run.stdout)
             run.process.send_signal(signal.SIGSTOP)
-            time.sleep(8.0)  # over the deadline, and what a hard end would wait after it
+            time.sleep(8.0)  # past the deadline and the forced end after it
             run.process.send_signal(signal.SIGCONT)
             assert run.process.wait(20) == 124
             assert f"dlftask: task {task_id}: RUNNING" in run.stderr
             assert " ".join(["dlftask", *args]) in run.stderr
 
 
-def test_a_terminal_that_is_held_ends_with_124_alone() -> None:
+def test_a_terminal_that_is_held_ends_with_124() -> None:
     with Simulator() as simulator, Terminal() as terminal:
         slave = terminal._slave.fileno()
         args = ["watch", "--timeout", "3s", simulator.start_import("obs://b/subtasks-1000")]

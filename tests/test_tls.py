@@ -1,4 +1,4 @@
-"""Who answers is checked: certificates, names, dates, protocols; and what a user can do."""
+"""The service's identity is checked: certificates, names, dates, protocols; and the options."""
 
 import datetime as dt
 import socket
@@ -11,7 +11,7 @@ import pytest
 import trustme
 
 from tests.cli import configured, run_dlftask
-from tests.servers import Server, answer, sending
+from tests.servers import Server, http_response, sending
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def served_with(certificate: trustme.LeafCert) -> ssl.SSLContext:
 @pytest.fixture
 def service(authority: trustme.CA) -> Iterator[Server]:
     tls = served_with(authority.issue_cert("127.0.0.1", "localhost"))
-    with Server(sending(answer()), tls=tls) as server:
+    with Server(sending(http_response()), tls=tls) as server:
         yield server
 
 
@@ -46,7 +46,7 @@ def test_a_certificate_of_an_unknown_authority_is_not_trusted(service: Server) -
     assert "the certificate is not trusted: " in error
     assert "--ca-bundle" in hint
     assert service.heads == []
-    assert service.connections == 1  # asking again cannot mend it
+    assert service.connections == 1  # a retry cannot fix it
 
 
 def test_a_self_signed_certificate_is_not_trusted(tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def test_a_self_signed_certificate_is_not_trusted(tmp_path: Path) -> None:
     )
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(certificate, key)
-    with Server(sending(answer()), tls=tls) as server:
+    with Server(sending(http_response()), tls=tls) as server:
         run = run_dlftask("get", "t1", env=configured(server.url))
     assert run.returncode == 6
     assert "self-signed certificate" in run.stderr
@@ -70,7 +70,7 @@ def test_a_self_signed_certificate_is_not_trusted(tmp_path: Path) -> None:
 
 def test_a_certificate_for_another_name_is_not_trusted(authority: trustme.CA, bundle: Path) -> None:
     tls = served_with(authority.issue_cert("service.example"))
-    with Server(sending(answer()), tls=tls) as server:
+    with Server(sending(http_response()), tls=tls) as server:
         run = run_dlftask("get", "--ca-bundle", str(bundle), "t1", env=configured(server.url))
     assert run.returncode == 6
     assert "not trusted" in run.stderr
@@ -82,7 +82,7 @@ def test_a_certificate_for_another_name_is_not_trusted(authority: trustme.CA, bu
 def test_an_expired_certificate_is_not_trusted(authority: trustme.CA, bundle: Path) -> None:
     yesterday = dt.datetime.now(dt.UTC) - dt.timedelta(days=1)
     tls = served_with(authority.issue_cert("127.0.0.1", not_after=yesterday))
-    with Server(sending(answer()), tls=tls) as server:
+    with Server(sending(http_response()), tls=tls) as server:
         run = run_dlftask("get", "--ca-bundle", str(bundle), "t1", env=configured(server.url))
     assert run.returncode == 6
     assert "expired" in run.stderr
@@ -91,7 +91,7 @@ def test_an_expired_certificate_is_not_trusted(authority: trustme.CA, bundle: Pa
 
 
 def test_an_old_protocol_is_refused(bundle: Path) -> None:
-    # A library of today speaks TLS 1.0 no more: this is what one of then answers.
+    # Today's libraries do not speak TLS 1.0: these are the bytes of an old server.
     hello = bytes.fromhex("160301004a020000460301") + b"r" * 32 + b"\x20" + b"s" * 32
     tls_1_0 = hello + bytes.fromhex("c01400")
 
@@ -108,8 +108,8 @@ def test_an_old_protocol_is_refused(bundle: Path) -> None:
     assert "hint: check that --endpoint is an https service that speaks TLS 1.2" in run.stderr
 
 
-def test_https_to_a_plain_http_port_is_told_apart() -> None:
-    with Server(sending(answer(b"", status="400 Bad Request")), greet=True) as server:
+def test_https_to_a_plain_http_port_has_its_own_error() -> None:
+    with Server(sending(http_response(b"", status="400 Bad Request")), greet=True) as server:
         endpoint = server.url.replace("http:", "https:")
         run = run_dlftask("get", "t1", env=configured(endpoint))
     assert run.returncode == 6
@@ -117,13 +117,13 @@ def test_https_to_a_plain_http_port_is_told_apart() -> None:
     assert "hint: check that --endpoint is an https service" in run.stderr
 
 
-def test_plain_http_to_an_https_port_is_no_answer_of_http(service: Server) -> None:
+def test_plain_http_to_an_https_port_is_an_error(service: Server) -> None:
     run = run_dlftask("get", "t1", env=configured(service.url.replace("https:", "http:")))
     assert run.returncode == 6, run.stderr  # it closes the connection
     assert len(run.stderr.splitlines()) <= 2
 
 
-def test_an_alert_of_tls_is_no_answer_of_http() -> None:
+def test_a_tls_alert_is_not_http() -> None:
     with Server(sending(bytes.fromhex("15030100020246"))) as server:
         run = run_dlftask("get", "t1", env=configured(server.url))
     assert run.returncode == 7, run.stderr
@@ -139,7 +139,7 @@ def test_a_server_that_ends_the_handshake_is_6(bundle: Path) -> None:
 
 @pytest.mark.parametrize("how", ["--ca-bundle", "DLFTASK_CA_BUNDLE", "REQUESTS_CA_BUNDLE"])
 @pytest.mark.parametrize("kind", ["file", "folder"])
-def test_an_authority_of_ones_own_is_trusted(
+def test_a_users_own_authority_is_trusted(
     service: Server, bundle: Path, tmp_path: Path, how: str, kind: str
 ) -> None:
     path = bundle
@@ -162,7 +162,7 @@ def test_an_authority_of_ones_own_is_trusted(
 
 @pytest.mark.parametrize("how", ["--ca-bundle", "DLFTASK_CA_BUNDLE", "REQUESTS_CA_BUNDLE"])
 @pytest.mark.parametrize("kind", ["missing", "empty", "garbage"])
-def test_a_bundle_that_is_none_is_a_configuration_error(
+def test_an_invalid_bundle_is_a_configuration_error(
     service: Server, tmp_path: Path, how: str, kind: str
 ) -> None:
     path = tmp_path / "ca.pem"
@@ -184,6 +184,6 @@ def test_insecure_accepts_any_certificate_and_warns_every_time(service: Server) 
         assert warning.startswith("dlftask: warning: --insecure")
 
 
-def test_insecure_does_not_read_a_bundle_that_is_none(service: Server, tmp_path: Path) -> None:
+def test_insecure_ignores_a_missing_bundle(service: Server, tmp_path: Path) -> None:
     env = configured(service.url, REQUESTS_CA_BUNDLE=str(tmp_path / "missing"))
     assert run_dlftask("get", "--insecure", "t1", env=env).returncode == 0

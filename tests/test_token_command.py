@@ -37,7 +37,7 @@ def test_it_has_no_input() -> None:
 
 
 @pytest.mark.parametrize(
-    ("script", "told"),
+    ("script", "expected"),
     [
         ("echo geheim; exit 3", "exit status 3"),
         ("echo geheim; kill -9 $$", "signal 9"),
@@ -47,8 +47,8 @@ def test_it_has_no_input() -> None:
         ("printf '\\377\\376'", "not text"),
     ],
 )
-def test_a_failure_is_a_refusal_that_never_repeats_the_output(script: str, told: str) -> None:
-    with pytest.raises(AuthenticationError, match=told) as caught:
+def test_a_failure_is_a_refusal_that_never_repeats_the_output(script: str, expected: str) -> None:
+    with pytest.raises(AuthenticationError, match=expected) as caught:
         shell(script).run()
     assert "/bin/sh" in caught.value.message
     assert "geheim" not in str(caught.value)
@@ -77,7 +77,7 @@ def gone(pid_file: Path) -> bool:
 
 
 @pytest.mark.parametrize("script", ["sleep 600", "exec >&-; sleep 600", "sleep 600 & echo t"])
-def test_one_that_takes_too_long_is_ended_with_its_children(
+def test_a_command_that_takes_too_long_is_ended_with_its_children(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str
 ) -> None:
     monkeypatch.setattr(token_command, "LIMIT_S", 1.0)
@@ -88,7 +88,7 @@ def test_one_that_takes_too_long_is_ended_with_its_children(
     assert gone(pid)
 
 
-def test_closing_ends_it_and_runs_it_no_more(tmp_path: Path) -> None:
+def test_closing_ends_it_for_good(tmp_path: Path) -> None:
     pid = tmp_path / "pid"
     command = shell(f"echo $$ >{pid}; sleep 600")
 
@@ -157,7 +157,7 @@ def test_a_run_gets_its_token_from_the_command_once(user: User, simulator: Simul
     assert user.counted == 1
 
 
-def test_a_refused_token_has_the_command_run_again_once(user: User) -> None:
+def test_after_a_refused_token_the_command_runs_again_once(user: User) -> None:
     user.profile("echo always-the-same-wrong-one")
     finished = user.run("get", TASK)
     assert (finished.returncode, finished.stdout) == (5, "")
@@ -191,7 +191,9 @@ def test_another_kind_and_a_demo_run_no_command(user: User) -> None:
 
 
 @pytest.mark.parametrize("value", ['"a string"', "[]", "[1]", "true"])
-def test_what_is_no_array_of_strings_is_a_configuration_error(user: User, value: str) -> None:
+def test_a_value_that_is_not_an_array_of_strings_is_a_configuration_error(
+    user: User, value: str
+) -> None:
     (user.home / "config.toml").write_text(f"[default]\ntoken_command = {value}\n")
     finished = user.run("get", TASK)
     assert finished.returncode == 2

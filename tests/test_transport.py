@@ -20,7 +20,7 @@ from dlftask.api.transport import Transport
 from dlftask.errors import DlftaskError, ServiceUnavailable
 from tests.cli import configured, run_dlftask
 from tests.running import Running, black_hole
-from tests.servers import TASK, Server, Talk, answer, new_transport, request_path, sending
+from tests.servers import TASK, Server, Talk, http_response, new_transport, request_path, sending
 from tests.test_tls import served_with
 
 MIB = 1024 * 1024
@@ -33,16 +33,16 @@ def transport() -> Iterator[Transport]:
 
 
 def echo(connection: socket.socket, head: bytes, *, before: bytes = b"") -> None:
-    """Answer with the path that was asked for."""
-    connection.sendall(before + answer(request_path(head).encode()))
+    """Respond with the path of the request."""
+    connection.sendall(before + http_response(request_path(head).encode()))
 
 
 def paths(transport: Transport, url: str, count: int, name: str = "") -> list[bytes]:
-    """The responses to so many requests, one after another."""
+    """The bodies of ``count`` responses, one after another."""
     return [transport.send("GET", f"{url}/{name}{n}").body for n in range(count)]
 
 
-def asked(count: int, name: str = "") -> list[bytes]:
+def expected(count: int, name: str = "") -> list[bytes]:
     return [f"/{name}{n}".encode() for n in range(count)]
 
 
@@ -63,9 +63,9 @@ INTERIM = {
 
 
 @pytest.mark.parametrize("interim", INTERIM)
-def test_interim_responses_are_passed_over(transport: Transport, interim: str) -> None:
+def test_interim_responses_are_skipped(transport: Transport, interim: str) -> None:
     with Server(lambda c, h: echo(c, h, before=INTERIM[interim]), keep_alive=True) as server:
-        assert paths(transport, server.url, 5) == asked(5)
+        assert paths(transport, server.url, 5) == expected(5)
     assert server.connections == 1
 
 
@@ -74,7 +74,7 @@ def test_a_task_never_gets_the_response_of_the_one_before() -> None:
         task = b'{"id": "%s", "status": "SUCCESSFUL"}' % request_path(head)[-2:].encode()
         connection.sendall(INTERIM["103"])
         time.sleep(0.02)  # what is sent late would reach the next request
-        connection.sendall(answer(task))
+        connection.sendall(http_response(task))
 
     ids = [f"t{n}" for n in range(6)]
     with Server(talk, keep_alive=True) as server:
@@ -86,8 +86,8 @@ def test_a_task_never_gets_the_response_of_the_one_before() -> None:
     assert server.connections == 1
 
 
-def test_another_protocol_is_no_interim_response(transport: Transport) -> None:
-    with Server(sending(b"HTTP/1.1 101 Switching Protocols\r\n\r\n", answer())) as server:
+def test_another_protocol_is_not_an_interim_response(transport: Transport) -> None:
+    with Server(sending(b"HTTP/1.1 101 Switching Protocols\r\n\r\n", http_response())) as server:
         assert transport.send("GET", server.url).status == 101
 
 
@@ -97,25 +97,25 @@ def test_forked_processes_each_get_their_own_responses(scheme: str) -> None:
     tls = served_with(trustme.CA().issue_cert("127.0.0.1")) if scheme == "https" else None
     transport = new_transport(insecure=True)
     with Server(echo, keep_alive=True, tls=tls) as server, contextlib.closing(transport):
-        assert paths(transport, server.url, 1) == asked(1)
+        assert paths(transport, server.url, 1) == expected(1)
         children = []
         for name in ("a", "b"):
             child = os.fork()
             if not child:
                 status = 1
                 with contextlib.suppress(BaseException):
-                    status = int(paths(transport, server.url, 200, name) != asked(200, name))
+                    status = int(paths(transport, server.url, 200, name) != expected(200, name))
                     transport.close()
                 os._exit(status)
             children.append(child)
-        assert paths(transport, server.url, 200) == asked(200)
+        assert paths(transport, server.url, 200) == expected(200)
         assert [os.waitpid(child, 0)[1] for child in children] == [0, 0]
-        assert paths(transport, server.url, 1) == asked(1)
+        assert paths(transport, server.url, 1) == expected(1)
         assert server.connections == 3
 
 
 def numbered(*talks: Talk) -> Talk:
-    """Do these things with the requests in turn, the last with all further ones."""
+    """Handle the requests with ``talks`` in turn, and all further ones with the last."""
     numbers = itertools.count()
 
     def talk(connection: socket.socket, head: bytes) -> object:
@@ -139,15 +139,17 @@ def echo_and_close(connection: socket.socket, head: bytes) -> str:
 
 
 @pytest.mark.parametrize("fault", [close, reset])
-def test_a_kept_connection_that_was_closed_is_no_fault(transport: Transport, fault: Talk) -> None:
+def test_a_kept_connection_that_was_closed_is_not_a_fault(
+    transport: Transport, fault: Talk
+) -> None:
     with Server(numbered(echo, fault, echo), keep_alive=True) as server:
-        assert paths(transport, server.url, 3) == asked(3)
+        assert paths(transport, server.url, 3) == expected(3)
     assert (len(server.heads), server.connections) == (4, 2)
 
 
 def test_a_server_that_closes_after_each_response_is_fine(transport: Transport) -> None:
     with Server(echo_and_close) as server:
-        assert paths(transport, server.url, 20) == asked(20)
+        assert paths(transport, server.url, 20) == expected(20)
     assert (len(server.heads), server.connections) == (20, 20)
 
 
@@ -196,13 +198,13 @@ def test_many_threads_whose_kept_connections_die_lose_nothing(transport: Transpo
 
     with Server(talk, keep_alive=True) as server:
         in_threads(work, "abcdefgh")
-    assert sorted(found) == sorted(path for name in "abcdefgh" for path in asked(40, name))
+    assert sorted(found) == sorted(path for name in "abcdefgh" for path in expected(40, name))
 
 
 def test_a_wait_notes_no_outage_where_the_server_closes_between_the_polls() -> None:
-    running = answer(TASK.replace(b"SUCCESSFUL", b"RUNNING"))
+    running = http_response(TASK.replace(b"SUCCESSFUL", b"RUNNING"))
     polls = (sending(running), close) * 3
-    with Server(numbered(*polls, sending(answer())), keep_alive=True) as server:
+    with Server(numbered(*polls, sending(http_response())), keep_alive=True) as server:
         run = run_dlftask(
             *("get", "--wait", "--interval", "50ms", "-o", "json", "t1"),
             env=configured(server.url),
@@ -217,7 +219,7 @@ def test_a_dead_address_does_not_use_up_the_time_of_a_live_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     lookups = 0
-    with black_hole() as dead, Server(sending(answer()), host="127.0.0.2") as server:
+    with black_hole() as dead, Server(sending(http_response()), host="127.0.0.2") as server:
         addresses = [("127.0.0.1", int(dead.rpartition(":")[2])), ("127.0.0.2", server.port)]
 
         def getaddrinfo(*_args: object, **_options: object) -> list[object]:
@@ -237,7 +239,7 @@ def test_a_dead_address_does_not_use_up_the_time_of_a_live_one(
 
 def test_a_retry_after_date_counts_from_the_servers_own_date() -> None:
     hour_ago_s = time.time() - 3600
-    busy = answer(
+    busy = http_response(
         b"{}",
         status="503 Service Unavailable",
         headers={
@@ -249,7 +251,7 @@ def test_a_retry_after_date_counts_from_the_servers_own_date() -> None:
 
     def talk(connection: socket.socket, _head: bytes) -> None:
         times.append(time.monotonic())
-        connection.sendall(busy if len(times) == 1 else answer())
+        connection.sendall(busy if len(times) == 1 else http_response())
 
     with Server(talk) as server:
         run = run_dlftask("get", "t1", env=configured(server.url))
@@ -257,12 +259,12 @@ def test_a_retry_after_date_counts_from_the_servers_own_date() -> None:
     assert times[1] - times[0] >= 1.9
 
 
-def test_requests_are_spread_over_time_whoever_sends_them() -> None:
+def test_requests_of_all_threads_are_spread_over_time() -> None:
     times: list[float] = []
 
     def talk(connection: socket.socket, _head: bytes) -> None:
         times.append(time.monotonic())
-        connection.sendall(answer())
+        connection.sendall(http_response())
 
     transport = new_transport(rate=10)
     began_s = time.monotonic()
@@ -270,14 +272,14 @@ def test_requests_are_spread_over_time_whoever_sends_them() -> None:
         in_threads(lambda name: paths(transport, server.url, 4, name), "abcd")
     assert len(times) == 16
     assert time.monotonic() - began_s >= 1.5
-    # No burst: eleven in a row take a second, less what a busy machine delays the first by.
+    # No burst: eleven in a row take a second, minus the delay of the first on a busy machine.
     assert all(after - before > 0.5 for before, after in itertools.pairwise(times[::10]))
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="no SIGSTOP here")
-def test_a_stop_in_the_middle_of_a_request_is_no_timeout() -> None:
+def test_a_stop_in_the_middle_of_a_request_is_not_a_timeout() -> None:
     begun, go_on = threading.Event(), threading.Event()
-    running = answer(TASK.replace(b"SUCCESSFUL", b"RUNNING"))
+    running = http_response(TASK.replace(b"SUCCESSFUL", b"RUNNING"))
 
     def talk(connection: socket.socket, _head: bytes) -> None:
         if not begun.is_set() and len(server.heads) == 1:
@@ -285,7 +287,7 @@ def test_a_stop_in_the_middle_of_a_request_is_no_timeout() -> None:
             return
         begun.set()
         go_on.wait(20)
-        connection.sendall(answer(TASK + b" " * 100_000))  # more than one read takes
+        connection.sendall(http_response(TASK + b" " * 100_000))  # more than one read takes
 
     with (
         Server(talk, keep_alive=True) as server,
@@ -306,7 +308,7 @@ def test_a_stop_in_the_middle_of_a_request_is_no_timeout() -> None:
 
 
 def bomb(levels: int) -> bytes:
-    """Half a gibibyte of nothing, packed so many times."""
+    """Half a gibibyte of zeros, packed once or twice."""
     packer = zlib.compressobj(1, wbits=16 + zlib.MAX_WBITS)
     body = b"".join(packer.compress(bytes(MIB)) for _ in range(512)) + packer.flush()
     return body if levels == 1 else gzip.compress(body, 1)
@@ -317,7 +319,7 @@ def chunks(*, end: bytes) -> bytes:
 
 
 def flood(head: bytes, part: bytes) -> Talk:
-    """Send as fast as it is read, without an end."""
+    """Send without end, as fast as the client reads."""
 
     def talk(connection: socket.socket, _head: bytes) -> None:
         connection.sendall(head)
@@ -328,10 +330,15 @@ def flood(head: bytes, part: bytes) -> Talk:
 
 
 BOMBS: dict[str, tuple[Callable[[], Talk], int]] = {
-    "gzip": (lambda: sending(answer(bomb(1), headers={"Content-Encoding": "gzip"})), 7),
-    "gzip, gzip": (lambda: sending(answer(bomb(2), headers={"Content-Encoding": "gzip, gzip"})), 7),
+    "gzip": (lambda: sending(http_response(bomb(1), headers={"Content-Encoding": "gzip"})), 7),
+    "gzip, gzip": (
+        lambda: sending(http_response(bomb(2), headers={"Content-Encoding": "gzip, gzip"})),
+        7,
+    ),
     "a hundred encodings": (
-        lambda: sending(answer(bomb(1), headers={"Content-Encoding": ", ".join(["gzip"] * 100)})),
+        lambda: sending(
+            http_response(bomb(1), headers={"Content-Encoding": ", ".join(["gzip"] * 100)})
+        ),
         7,
     ),
     "a chunk's length": (lambda: flood(chunks(end=b""), b"0" * MIB), 7),
@@ -346,7 +353,7 @@ BOMBS: dict[str, tuple[Callable[[], Talk], int]] = {
 
 
 @pytest.mark.parametrize("name", BOMBS)
-def test_what_has_no_bound_is_bounded_in_time_and_memory(name: str) -> None:
+def test_endless_responses_are_bounded_in_time_and_memory(name: str) -> None:
     talk, status = BOMBS[name]
     with Server(talk()) as server:
         run = run_dlftask("get", "t1", "--read-timeout", "2s", env=configured(server.url))

@@ -1,4 +1,4 @@
-"""Waits end to end, in real seconds, against the simulator and by the real command line."""
+"""Waits end to end, in real seconds, with the real command line against the simulator."""
 
 import json
 import os
@@ -21,7 +21,7 @@ from dlftask.waiting.policy import WaitPolicy
 from dlftask.waiting.scheduler import poll
 from tests.cli import run_dlftask, startup_s
 from tests.running import ImportClock, Running, black_hole
-from tests.test_scheduler import Asked, ends_after
+from tests.test_scheduler import ScriptedPool, ends_after
 
 SUCCESSFUL = "008aae2e675d3bcb01675d3c66f20000"
 FAILED = "008aae2e675d3bcb01675d3e6b960004"
@@ -37,12 +37,12 @@ def simulator() -> Iterator[Simulator]:
 
 @pytest.fixture
 def slow_simulator() -> Iterator[Simulator]:
-    """Imports last longer than a loaded machine takes to come to the second request."""
+    """Imports last long enough for a second request, even on a loaded machine."""
     with Simulator(speed=1.2) as running:
         yield running
 
 
-def asked_for(simulator: Simulator, word: str) -> int:
+def count_requests(simulator: Simulator, word: str) -> int:
     return sum(word in request.path for request in simulator.requests)
 
 
@@ -50,7 +50,7 @@ def asked_for(simulator: Simulator, word: str) -> int:
 
 
 @pytest.mark.parametrize("command", [["watch"], ["get", "--wait"]], ids=" ".join)
-def test_a_wait_outlives_the_service(simulator: Simulator, command: list[str]) -> None:
+def test_a_wait_survives_a_restart_of_the_service(simulator: Simulator, command: list[str]) -> None:
     task_id = simulator.start_import()
     environ = simulator.environment()
     with Running(*command, "--interval", "100ms", task_id, env=environ) as run:
@@ -68,9 +68,9 @@ def test_a_wait_outlives_the_service(simulator: Simulator, command: list[str]) -
         assert re.search(r"after [0-9.]+m?s$", over)
 
 
-@pytest.mark.parametrize(("args", "said"), [(["watch"], 1), (["get", "-wq"], 0)])
-def test_an_outage_is_said_once_for_many_tasks_and_not_at_all_when_quiet(
-    args: list[str], said: int, import_clock: ImportClock
+@pytest.mark.parametrize(("args", "count"), [(["watch"], 1), (["get", "-wq"], 0)])
+def test_an_outage_is_reported_once_for_many_tasks_and_not_at_all_with_quiet(
+    args: list[str], count: int, import_clock: ImportClock
 ) -> None:
     with Simulator(clock=import_clock) as simulator:
         ids = [simulator.start_import() for _ in range(5)]
@@ -80,10 +80,10 @@ def test_an_outage_is_said_once_for_many_tasks_and_not_at_all_when_quiet(
             run.until(lambda: len(simulator.requests) > 30)
             import_clock.end_imports()
             assert run.process.wait(30) == 0
-            assert run.stderr.count("retrying for up to") == said
-            assert run.stderr.count("HTTP 503") == said
-            assert run.stderr.count("the service is back") == said
-            assert bool(run.stdout) == bool(said)
+            assert run.stderr.count("retrying for up to") == count
+            assert run.stderr.count("HTTP 503") == count
+            assert run.stderr.count("the service is back") == count
+            assert bool(run.stdout) == bool(count)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_an_outage_too_long_ends_the_wait_in_the_middle_of_a_request_too(fault: 
 
 
 @pytest.mark.parametrize("command", [["watch"], ["get", "--wait"]], ids=" ".join)
-def test_a_process_that_was_stopped_longer_than_the_longest_outage_goes_on(
+def test_a_process_that_was_stopped_longer_than_the_maximum_outage_goes_on(
     slow_simulator: Simulator, command: list[str]
 ) -> None:
     task_id = slow_simulator.start_import()
@@ -119,7 +119,7 @@ def test_a_process_that_was_stopped_longer_than_the_longest_outage_goes_on(
         assert "retrying for up to" not in run.stderr
 
 
-def test_of_several_tasks_the_others_results_are_printed(simulator: Simulator) -> None:
+def test_the_results_of_the_other_tasks_are_printed(simulator: Simulator) -> None:
     lost, fine = simulator.start_import(), simulator.start_import()
     simulator.set_faults(Fault(drop=True, task=lost, after=1))
     args = ["get", "-w", "--max-outage", "1s", "-o", "json", lost, fine]
@@ -182,12 +182,12 @@ OVERRUN_S = 1.0
     ],
     ids=[
         "silence",
-        "silence after an answer",
+        "silence after a response",
         "a byte a second",
         "a byte a second of the head",
         "Retry-After",
-        "Retry-After after an answer",
-        "dropped after an answer",
+        "Retry-After after a response",
+        "dropped after a response",
         "50 silent tasks",
         "200 slow tasks",
         "200 tasks",
@@ -206,7 +206,7 @@ def test_the_timeout_holds(faults: list[Fault], tasks: int) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a connection that hangs is made by Linux")
-def test_the_timeout_holds_where_no_connection_comes_about() -> None:
+def test_the_timeout_holds_without_a_connection() -> None:
     with black_hole() as endpoint:
         environ = {
             "DLFTASK_ENDPOINT": endpoint,
@@ -219,7 +219,7 @@ def test_the_timeout_holds_where_no_connection_comes_about() -> None:
     assert "dlftask: task x: no response yet" in finished.stderr
 
 
-def test_the_timeout_holds_where_the_project_is_looked_up_and_nothing_comes(
+def test_the_timeout_holds_while_the_project_lookup_hangs(
     simulator: Simulator,
 ) -> None:
     simulator.set_faults(Fault(delay_s=60, path="/v3/projects"))
@@ -244,7 +244,7 @@ def test_the_timeout_holds_while_standard_input_is_read(tmp_path: Path) -> None:
     assert (finished.returncode, finished.stdout) == (124, "")
     assert TIMEOUT_S < finished.seconds < TIMEOUT_S + OVERRUN_S + startup_s()
     assert finished.stderr.startswith("dlftask: error: ")
-    # It ends as any wait does that ran out of time.
+    # It ends like any wait after its timeout.
     lines = finished.stderr.splitlines()
     assert lines[-3:-1] == [f"dlftask: task {one}: no response yet" for one in ("task-1", "-")]
     assert lines[-1] == f"dlftask: to resume: dlftask {shlex.join(args)}"
@@ -298,7 +298,7 @@ def test_a_token_of_the_environment_is_refused_once(slow_simulator: Simulator) -
         slow_simulator.expire_token("another")
         before = len(slow_simulator.requests)
         assert run.process.wait(20) == 5
-        assert len(slow_simulator.requests) <= before + 2  # one may have been on its way
+        assert len(slow_simulator.requests) <= before + 2  # one may have been in flight
 
 
 def test_the_sdks_file_is_read_again_in_the_middle_of_a_wait(
@@ -334,14 +334,14 @@ def agency(simulator: Simulator) -> dict[str, str]:
     }
 
 
-def test_a_machines_credentials_are_fetched_before_they_run_out() -> None:
+def test_a_machines_credentials_are_fetched_before_they_expire() -> None:
     with Simulator(speed=1.5, temporary_s=1.2) as simulator:
         ids = [simulator.start_import() for _ in range(5)]
         args = ["watch", "--interval", "100ms", *ids]
         finished = run_dlftask(*args, env=agency(simulator))
         assert (finished.returncode, finished.stderr) == (0, "")
-        fetched = asked_for(simulator, "securitykey")
-        assert 3 <= fetched < asked_for(simulator, "system-tasks") / 4
+        fetched = count_requests(simulator, "securitykey")
+        assert 3 <= fetched < count_requests(simulator, "system-tasks") / 4
 
 
 def test_a_machines_credentials_that_are_refused_are_fetched_again(
@@ -353,7 +353,7 @@ def test_a_machines_credentials_that_are_refused_are_fetched_again(
         slow_simulator.expire_temporary_keys()
         assert run.process.wait(20) == 0
         assert run.stderr == ""
-    assert asked_for(slow_simulator, "securitykey") == 2
+    assert count_requests(slow_simulator, "securitykey") == 2
 
 
 def test_a_metadata_service_that_is_down_is_an_outage_like_any_other(
@@ -369,7 +369,7 @@ def test_a_metadata_service_that_is_down_is_an_outage_like_any_other(
         assert run.stderr.count("the service is back") == 1
 
 
-# What is seen of a wait
+# What a wait prints
 
 
 def test_watch_on_a_pipe_prints_one_line_per_change(simulator: Simulator) -> None:
@@ -385,7 +385,7 @@ def test_watch_on_a_pipe_prints_one_line_per_change(simulator: Simulator) -> Non
     assert len({found.split(" ", 1)[1] for found in lines}) == len(lines)
 
 
-def test_a_wait_on_a_pipe_is_told_on_standard_error() -> None:
+def test_a_wait_on_a_pipe_is_logged_on_standard_error() -> None:
     now_s = [time.time()]
     with Simulator(clock=lambda: now_s[0]) as simulator:
         task_id = simulator.start_import()
@@ -406,15 +406,15 @@ def test_a_wait_on_a_pipe_is_told_on_standard_error() -> None:
 
 
 class Recorded(Streams):
-    """Streams that remember when something was written, by a clock that does as it is told."""
+    """Streams that record when something was written, by a fake clock."""
 
-    def __init__(self, pool: Asked) -> None:
+    def __init__(self, pool: ScriptedPool) -> None:
         super().__init__(environ={})
         self.out_is_terminal = self.err_is_terminal = False
         self.pool = pool
         self.moments = [pool.now()]
 
-    def log_raw(self, text: str) -> None:  # noqa: ARG002 - that it was said is enough
+    def log_raw(self, text: str) -> None:  # noqa: ARG002 - only the time matters
         self.moments.append(self.pool.now())
 
     def write(self, text: str, *, utf8: bool = False, until_s: float | None = None) -> None:  # noqa: ARG002
@@ -426,7 +426,7 @@ class Recorded(Streams):
 def test_no_log_of_an_hours_wait_is_silent_for_more_than_a_minute(
     kind: str, interval_s: float | None
 ) -> None:
-    pool = Asked(ends_after(3600, takes_s=3.0))
+    pool = ScriptedPool(ends_after(3600, takes_s=3.0))
     streams = Recorded(pool)
     state = WaitState(["a"], now=pool.now)
     kinds: dict[str, tuple[type[LogView], Callable[[str], object]]] = {

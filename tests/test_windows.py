@@ -1,4 +1,4 @@
-"""The command line where Windows is imitated: what it lacks is taken away (``tests/windows``)."""
+"""The command line on imitated Windows: what Windows lacks is removed (``tests/windows``)."""
 
 import os
 import re
@@ -41,9 +41,9 @@ def test_the_imitation_lacks_what_windows_lacks() -> None:
     assert "SIGALRM" not in run.stdout
 
 
-def test_one_module_asks_for_the_platform() -> None:
+def test_only_one_module_checks_the_platform() -> None:
     package = Path(dlftask.__file__).parent
-    asking = {
+    modules = {
         path.name
         for path in package.rglob("*.py")
         if re.search(
@@ -51,7 +51,7 @@ def test_one_module_asks_for_the_platform() -> None:
             path.read_text(),
         )
     }
-    assert asking == {"platforms.py"}
+    assert modules == {"platforms.py"}
 
 
 @pytest.mark.parametrize("command", [["get"], ["get", "--wait"], ["watch"], ["get", "-o", "json"]])
@@ -86,7 +86,7 @@ def test_task_ids_come_from_a_pipe(windows: dict[str, str]) -> None:
         assert GOOD in run.stdout
 
 
-def test_a_pipe_that_does_not_end_holds_up_no_timeout(windows: dict[str, str]) -> None:
+def test_a_pipe_that_does_not_end_delays_no_timeout(windows: dict[str, str]) -> None:
     reading, writing = os.pipe()
     with os.fdopen(reading) as source, os.fdopen(writing, "wb"):
         run = run_dlftask("get", "-w", "--timeout", "1s", "-", env=windows, stdin=source)
@@ -115,7 +115,7 @@ def test_the_folders_are_those_of_windows(windows: dict[str, str], tmp_path: Pat
     (tmp_path / "roaming" / "dlftask").mkdir(parents=True)
     config = tmp_path / "roaming" / "dlftask" / "config.toml"
     config.write_text('[default]\noutput = "tsv"\ntoken = "0123456789-secret"\n')
-    config.chmod(0o644)  # says nothing there
+    config.chmod(0o644)  # means nothing there
     folders = {"APPDATA": str(tmp_path / "roaming"), "LOCALAPPDATA": str(tmp_path / "local")}
     run = run_dlftask("get", GOOD, env={**windows, **folders})
     assert run.returncode == 0, run.stderr

@@ -1,4 +1,4 @@
-"""The threads that fetch: what is not wanted is ignored, and none is left over."""
+"""The threads that fetch: unwanted results are ignored, and no thread is left over."""
 
 import threading
 import time
@@ -24,23 +24,23 @@ def no_thread_is_left() -> Iterator[None]:
     assert threading.active_count() <= before
 
 
-def answers(pool: WorkerPool, within_s: float = LONG_S) -> list[FetchResult]:
+def results(pool: WorkerPool, within_s: float = LONG_S) -> list[FetchResult]:
     return pool.results(pool.now() + within_s)
 
 
-def test_what_comes_of_a_question_is_its_answer() -> None:
-    def ask(task_id: str) -> Task:
+def test_each_request_has_one_result() -> None:
+    def fetch(task_id: str) -> Task:
         if task_id == "missing":
             raise TaskNotFound("no such task")
         return RUNNING
 
-    pool = WorkerPool(ask, size=2)
+    pool = WorkerPool(fetch, size=2)
     pool.start("a")
     pool.start("missing")
     assert pool.free == 0
     found: dict[str, object] = {}
     while len(found) < 2:
-        found |= {answer.task_id: answer.outcome for answer in answers(pool)}
+        found |= {result.task_id: result.outcome for result in results(pool)}
     assert pool.free == 2
     assert found["a"] is RUNNING
     assert isinstance(found["missing"], TaskNotFound)
@@ -48,25 +48,25 @@ def test_what_comes_of_a_question_is_its_answer() -> None:
 
 
 def test_a_bug_is_raised_where_it_is_waited_for() -> None:
-    def ask(_task_id: str) -> Task:
+    def fetch(_task_id: str) -> Task:
         raise ZeroDivisionError
 
-    pool = WorkerPool(ask, size=1)
+    pool = WorkerPool(fetch, size=1)
     pool.start("a")
     with pytest.raises(ZeroDivisionError):
-        answers(pool)
+        results(pool)
     pool.close()
 
 
-def test_without_an_answer_the_moment_comes() -> None:
+def test_without_a_result_the_wait_ends_on_time() -> None:
     pool = WorkerPool(lambda _: RUNNING, size=1)
     began = time.monotonic()
-    assert answers(pool, 0.05) == []
+    assert results(pool, 0.05) == []
     assert 0.05 <= time.monotonic() - began < LONG_S
 
 
 class Hanging:
-    """A way to fetch that waits until it is told to go on."""
+    """A fetch function that waits until ``wake`` is set."""
 
     def __init__(self) -> None:
         self.wake = threading.Event()
@@ -78,7 +78,7 @@ class Hanging:
         return RUNNING
 
 
-def test_an_answer_that_is_no_longer_wanted_is_ignored_and_its_place_is_free() -> None:
+def test_a_result_that_is_no_longer_wanted_is_ignored_and_its_place_is_free() -> None:
     fetch = Hanging()
     pool = WorkerPool(fetch, size=2)
     pool.start("a")
@@ -91,13 +91,13 @@ def test_an_answer_that_is_no_longer_wanted_is_ignored_and_its_place_is_free() -
     fetch.wake.set()
     found: list[str] = []
     while len(found) < 2:
-        found += [answer.task_id for answer in answers(pool)]
+        found += [result.task_id for result in results(pool)]
     assert sorted(found) == ["b", "c"]
-    assert answers(pool, 0.1) == []
+    assert results(pool, 0.1) == []
     pool.close()
 
 
-def test_with_fewer_threads_than_wanted_all_is_fetched_even_with_none(
+def test_everything_is_fetched_with_fewer_threads_than_wanted_or_none(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     start, allowed = threading.Thread.start, 0
@@ -117,41 +117,41 @@ def test_with_fewer_threads_than_wanted_all_is_fetched_even_with_none(
             pool.start(name)
         found: list[str] = []
         while len(found) < 4:
-            found += [answer.task_id for answer in answers(pool)]
+            found += [result.task_id for result in results(pool)]
         assert sorted(found) == ["a", "b", "c", "d"]
         pool.close()
 
 
-def test_one_that_is_dropped_just_as_it_answers_leaves_no_thread_behind() -> None:
-    asked = threading.Semaphore(0)
+def test_dropping_a_request_as_it_completes_leaves_no_thread_behind() -> None:
+    started = threading.Semaphore(0)
 
-    def ask(_task_id: str) -> Task:
-        asked.release()
+    def fetch(_task_id: str) -> Task:
+        started.release()
         return RUNNING
 
-    pool = WorkerPool(ask, size=1)
+    pool = WorkerPool(fetch, size=1)
     for round_ in range(300):
         pool.start("a")
-        assert asked.acquire(timeout=LONG_S)
+        assert started.acquire(timeout=LONG_S)
         time.sleep(round_ % 10 * 1e-5)
         pool.drop("a")
-    assert answers(pool, 0.05) == []
+    assert results(pool, 0.05) == []
     pool.start("a")
-    assert [answer.outcome for answer in answers(pool)] == [RUNNING]
+    assert [result.outcome for result in results(pool)] == [RUNNING]
     pool.close()
 
 
-def test_no_more_threads_than_questions_at_once() -> None:
+def test_there_are_no_more_threads_than_simultaneous_requests() -> None:
     names: set[int] = set()
 
-    def ask(_task_id: str) -> Task:
+    def fetch(_task_id: str) -> Task:
         names.add(threading.get_ident())
         return RUNNING
 
-    pool = WorkerPool(ask, size=4)
+    pool = WorkerPool(fetch, size=4)
     for number in range(200):
         while not pool.free:
-            answers(pool)
+            results(pool)
         pool.start(str(number))
     assert len(names) <= 4
     pool.close()

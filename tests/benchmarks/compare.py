@@ -1,10 +1,10 @@
 """What dlftask costs, compared with what a user would write instead.
 
-Run it by ``python tests/benchmarks/compare.py``; some of its parts by their names.
+Run it with ``python tests/benchmarks/compare.py``, and the names of some parts to run only those.
 
-Each case is a whole process, over loopback, against the simulator in a process of its own. What is
-compared runs in turns, so that a busy machine slows both equally; a figure is the median of the
-turns' ratios. Prints a Markdown table.
+Each case is a whole process, over loopback, against the simulator in a process of its own. Cases
+run in turns, so that a busy machine slows all of them equally; a figure is the median of the turns'
+ratios. Prints a Markdown table.
 """
 
 import argparse
@@ -37,7 +37,7 @@ _GET_TASK = """\
 HEADERS = {'X-Auth-Token': os.environ['DLFTASK_TOKEN']}
 URL = '{DLFTASK_ENDPOINT}/v1/{DLFTASK_PROJECT_ID}/system-tasks/'.format(**os.environ)
 """
-# R, the measure of start-up: the least that a Python user types.
+# R, the measure of start-up: the shortest script of a Python user.
 _REQUESTS = f"""\
 import os, requests
 {_GET_TASK}
@@ -111,7 +111,7 @@ class Row:
 
 
 class Service:
-    """A simulator in a process of its own, and a user's environment that leads to it."""
+    """A simulator in a process of its own, and a user's environment that points to it."""
 
     def __init__(self, home: Path, *options: str) -> None:
         command = [sys.executable, "-m", "dlftask.simulator", *options]
@@ -119,18 +119,18 @@ class Service:
             command, env=_environment(home), stdout=subprocess.PIPE, text=True
         )
         assert self._process.stdout is not None
-        said = dict(
+        exported = dict(
             line.strip().removeprefix("export ").split("=", 1)
             for line in (self._process.stdout.readline() for _ in range(6))
         )
-        self.environ = {**_environment(home), **said}
+        self.environ = {**_environment(home), **exported}
 
     def stop(self) -> None:
         self._process.terminate()
         self._process.wait()
 
     def start_imports(self, count: int, path: str) -> list[str]:
-        """Start imports of ``path``; their task IDs."""
+        """Start imports of ``path``; return their task IDs."""
         from http.client import HTTPConnection
 
         host = self.environ["DLFTASK_ENDPOINT"].removeprefix("http://")
@@ -156,7 +156,7 @@ def service(*options: str) -> Iterator[Service]:
 
 
 def _environment(home: Path) -> dict[str, str]:
-    """A user's environment: nothing set up, and Python keeps what it compiles."""
+    """A user's environment: nothing set up, and Python caches its compiled modules."""
     return {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "HOME": str(home)}
 
 
@@ -286,7 +286,7 @@ def far(turns: int) -> Iterator[Row]:
 
 @contextmanager
 def _far_away(environ: Mapping[str, str]) -> Iterator[dict[str, str]]:
-    """An environment that leads to the simulator over TLS, with time for each round trip."""
+    """An environment that points to the simulator over TLS, with a delay for each round trip."""
     import trustme
 
     authority = trustme.CA()
@@ -322,7 +322,7 @@ def _listening(serve: Callable[[socket.socket], None]) -> Iterator[int]:
 
 
 def _relay(client: socket.socket, port: int, delay_s: float) -> None:
-    """Pass on what both sides send, that much later."""
+    """Forward what both sides send, ``delay_s`` later."""
     upstream = socket.create_connection(("127.0.0.1", port))
     for source, target in ((client, upstream), (upstream, client)):
         target.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -373,7 +373,7 @@ def size(turns: int) -> Iterator[Row]:
         mine = costs[f"{output} {many}"]
         what = f"10,000 subtasks, `-o {output}`"
         yield Row(what, "the script", ratio(mine, script, wall), limit, in_ms(mine))
-    # The least processor time, of all formats together: what a thousand subtasks take is little.
+    # The minimum of the processor time, summed over the formats: a thousand subtasks take little.
     none, thousand, ten = (
         sum(min(one.cpu_s for one in costs[f"{output} {n}"]) for output in formats)
         for n in (0, few, many)
@@ -384,7 +384,7 @@ def size(turns: int) -> Iterator[Row]:
 
 
 def number(turns: int) -> Iterator[Row]:
-    """Many tasks, compared with a script that asks for one after the other."""
+    """Many tasks, compared with a script that requests one after the other."""
     yield _many(1_000, "no latency", 1.5, turns)
     yield _many(200, "20 ms latency", 0.25, turns, "--fault", "delay=20ms,path=*/system-tasks/*")
 
@@ -420,7 +420,7 @@ def waiting(turns: int, *, polls: int = 400, pause_s: float = 0.01) -> Iterator[
 
 
 def _wait(polls: int, pause_s: float) -> Cost:
-    """A wait that is refused, and so ends, after so many polls."""
+    """A wait that ends after ``polls`` polls, because the next one is refused."""
     fault = f"status=403,after={polls},path=*/system-tasks/*"
     with service("--fault", fault, "--speed", "0.01") as running:
         task = running.start_imports(1, "jobs.zip")[0]
@@ -451,8 +451,8 @@ def table(rows: Sequence[Row]) -> str:
     machine = f"{os.cpu_count()} cores, Python {platform.python_version()}"
     today = datetime.now(UTC).date()
     lines = [
-        "Whole commands, side by side on one machine, asking the simulator: R is what a Python",
-        "script with requests takes for one question, S one with the vendor's SDK, and the script",
+        "Whole commands, side by side on one machine, against the simulator: R is what a Python",
+        "script with requests takes for one request, S one with the vendor's SDK, and the script",
         "of the large task fetches, parses and prints indented JSON.",
         f"Last run: {today}, {machine}. A ratio is the median of the turns' ratios.",
         "",

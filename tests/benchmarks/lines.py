@@ -1,7 +1,7 @@
 """How much code there is: ``python tests/benchmarks/lines.py``.
 
 Counts lines of code without blank lines, comments and docstrings, and lists what is larger than the
-contributors' guide wants: functions of more than 70 lines, modules of more than 420 (all counted).
+contributors' guide allows: functions of more than 70 lines, modules of more than 420 (all counted).
 """
 
 import ast
@@ -17,7 +17,7 @@ _LAYOUT |= {tokenize.ENCODING, tokenize.ENDMARKER}
 
 
 def count(path: Path) -> int:
-    """The lines of a module that hold code."""
+    """The number of lines of a module that contain code."""
     with path.open("rb") as file:
         tokens = list(tokenize.tokenize(file.readline))
     code = {
@@ -32,14 +32,14 @@ def count(path: Path) -> int:
 def _docstrings(tree: ast.Module) -> Iterator[int]:
     for node in ast.walk(tree):
         for body in (value for name, value in ast.iter_fields(node) if name == "body"):
-            # A string alone is no code wherever it is: an attribute's description too.
+            # A string alone is not code: a docstring, or the description of an attribute.
             for statement in body if isinstance(body, list) else ():
                 if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
                     yield from range(statement.lineno, (statement.end_lineno or 0) + 1)
 
 
 def too_large(path: Path) -> Iterator[str]:
-    """What is larger than it should be in a module."""
+    """The functions of a module that are too large, and the module itself."""
     text = path.read_text(encoding="utf-8")
     name = path.relative_to(ROOT)
     if (lines := len(text.splitlines())) > MAX_MODULE:

@@ -1,9 +1,9 @@
 """Ten thousand polls in one wait: ``python tests/benchmarks/steady.py``.
 
-The wait is the real command line in a process of its own, whose memory, open files and threads are
-read from /proc now and then: they must not grow. Its CPU time per poll is compared with that of a
-plain loop over one ``requests.Session`` at full speed. Start-up is left out: measuring begins with
-the first row.
+The wait is the real command line in a process of its own. Its memory, open files and threads are
+read from /proc at intervals: they must not grow. Its CPU time per poll is compared with that of a
+plain loop over one ``requests.Session`` at full speed. Start-up does not count: measuring begins
+with the first row.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from dlftask.simulator import Simulator
 from dlftask.simulator.faults import Fault
 from dlftask.simulator.responses import Request
 
-# At this speed an import takes days: none ends before it was polled often enough.
+# At this speed an import takes days: none ends before it has been polled often enough.
 _SPEED = 0.00001
 _WAIT = [sys.executable, "-m", "dlftask", "get", "--wait", "--interval", "0.001ms", "-o", "json"]
 _LOOP = """\
@@ -34,11 +34,11 @@ while session.get(url + sys.argv[1], headers=headers, timeout=10).json()["status
 class Counting(Simulator):
     """A simulator that counts its requests."""
 
-    asked = 0
+    count = 0
 
     def record(self, request: Request) -> Fault | None:
         """Count a request."""
-        self.asked += 1
+        self.count += 1
         return super().record(request)
 
 
@@ -64,36 +64,38 @@ def main() -> None:
 def measure(
     command: Sequence[str], simulator: Counting, polls: int, every: int, *, show: bool
 ) -> float:
-    """Milliseconds of CPU time a poll, from the first ``every`` polls to the last."""
-    simulator.asked = 0
+    """Milliseconds of CPU time per poll, from the first ``every`` polls to the last."""
+    simulator.count = 0
     environ = {**os.environ, **simulator.environment(), "DLFTASK_NO_HISTORY": "1"}
     process = subprocess.Popen(command, env=environ, stderr=subprocess.DEVNULL)
     try:
-        began = _look(process, simulator, every)
+        began = _wait_for_polls(process, simulator, every)
         each_ms = 0.0
         for goal in range(2 * every, polls + 1, every):
-            asked, used_s = _look(process, simulator, goal)
-            each_ms = (used_s - began[1]) / (asked - began[0]) * 1000
+            count, used_s = _wait_for_polls(process, simulator, goal)
+            each_ms = (used_s - began[1]) / (count - began[0]) * 1000
             if show:
-                print(f"| {asked:,} | {_held(process.pid)} | {each_ms:.2f} |", flush=True)
+                print(f"| {count:,} | {_resources(process.pid)} | {each_ms:.2f} |", flush=True)
     finally:
         process.terminate()
         process.wait()
     return each_ms
 
 
-def _look(process: subprocess.Popen[bytes], simulator: Counting, goal: int) -> tuple[int, float]:
-    """The polls so far and the CPU time that they took, in seconds, once there are enough."""
-    while simulator.asked < goal:
+def _wait_for_polls(
+    process: subprocess.Popen[bytes], simulator: Counting, goal: int
+) -> tuple[int, float]:
+    """Wait for ``goal`` polls; return their number and the CPU time that they took, in seconds."""
+    while simulator.count < goal:
         if process.poll() is not None:
-            raise SystemExit(f"ended after {simulator.asked} polls with {process.returncode}")
+            raise SystemExit(f"ended after {simulator.count} polls with {process.returncode}")
         time.sleep(0.01)
     stat = Path(f"/proc/{process.pid}/stat").read_text(encoding="ascii")
     fields = stat.rpartition(")")[2].split()
-    return simulator.asked, (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return simulator.count, (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def _held(process_id: int) -> str:
+def _resources(process_id: int) -> str:
     """Memory, open files and threads, as cells of the table."""
     lines = Path(f"/proc/{process_id}/status").read_text(encoding="ascii").splitlines()
     status: Mapping[str, str] = {

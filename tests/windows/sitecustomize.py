@@ -1,6 +1,6 @@
-"""Takes from a process what Windows lacks: the folder of this file is put on ``PYTHONPATH``.
+"""Removes from a process what Windows lacks: the folder of this file is put on ``PYTHONPATH``.
 
-Modules that look at ``sys.platform`` when they are imported are imported before it changes.
+Modules that check ``sys.platform`` when they are imported are imported before it changes.
 """
 
 import array
@@ -26,7 +26,7 @@ import types
 import urllib.request
 from typing import Any
 
-# Typer, requests and rich look at the platform too; they are not what is tried here.
+# Typer, requests and rich check the platform too; they are not what is tested here.
 import certifi
 import requests
 import rich.console
@@ -38,10 +38,10 @@ _USED = (
     socketserver, ssl, subprocess, tempfile, urllib.request, certifi, requests, rich.console,
     typer.main, urllib3,
 )  # fmt: skip
-# The standard library's own modules keep what they took before.
+# The standard library's own modules keep what they have imported.
 _select, _poll, _error = select.select, select.poll, OSError
 
-_LACKING = {
+_MISSING = {
     os: "fork forkpty getuid geteuid getgid getpgrp getpgid setsid setpgid tcgetpgrp tcsetpgrp "
     "killpg mkfifo O_NONBLOCK O_CLOEXEC O_NOCTTY register_at_fork wait3 wait4 ttyname chown",
     signal: "SIGALRM SIGTSTP SIGHUP SIGQUIT SIGCHLD SIGCONT SIGSTOP SIGKILL SIGXFSZ SIGPIPE "
@@ -79,8 +79,8 @@ class _Kernel:
         return 1
 
 
-def _lose() -> None:
-    for module, names in _LACKING.items():
+def _remove() -> None:
+    for module, names in _MISSING.items():
         for name in names.split():
             if hasattr(module, name):
                 delattr(module, name)
@@ -98,4 +98,4 @@ def _lose() -> None:
     sys.platform = "win32"
 
 
-_lose()
+_remove()
