@@ -25,7 +25,7 @@ def main(arguments: list[str], *, began_s: float) -> int:
 
     from dlftask.errors import BrokenOutput, Interrupted
     from dlftask.platforms import keep_child_statuses
-    from dlftask.signals import handle_interruptions
+    from dlftask.signals import MainThread, handle_interruptions
 
     # Imports and large responses make many objects and little garbage.
     gc.set_threshold(100_000)
@@ -39,6 +39,9 @@ def main(arguments: list[str], *, began_s: float) -> int:
         except BrokenOutput as error:
             return error.exit_status
         except Exception as error:  # noqa: BLE001 - even a bug prints no traceback
+            # CPython can replace an interruption in an import by an error of its own.
+            if MainThread.interruption is not None:
+                raise MainThread.interruption from None
             return _report(error, color=_chosen_color(arguments))
     except Interrupted as interruption:
         return interruption.exit_status
@@ -71,7 +74,7 @@ def _chosen_color(arguments: list[str]) -> str | None:
     """The value of ``--color``, which applies even if other arguments are wrong."""
     import re
 
-    found = re.search(r"(?<!\S)--color[ =](\S+)", " ".join(arguments))
+    found = re.search(r"(?:\A|\0)--color[\0=]([^\0]+)", "\0".join(arguments))
     return found[1] if found else None
 
 

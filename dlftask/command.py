@@ -230,7 +230,7 @@ class _Run:
                 view.tick()
             # Before the drawing is erased: rendering a large tree takes time.
             result = self._result(view)
-            view.close(keep=not result)
+            view.close(keep=not any(result))
         cancel_end()  # the printing of a result is never cut short
         for piece in result:
             self._streams.write(piece, utf8=FORMATS[settings.output].utf8)

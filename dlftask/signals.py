@@ -36,7 +36,8 @@ def _interrupt(number: int, _frame: FrameType | None) -> None:
     handle_interruptions(lambda *_: None)
     number = signal.SIGTERM if number == signal.SIGTERM else signal.SIGINT
     end_stuck_process(time.monotonic() + _CLEANUP_S, 128 + number)
-    raise Interrupted(number)
+    MainThread.interruption = Interrupted(number)
+    raise MainThread.interruption
 
 
 def _raise_again(lost: "sys.UnraisableHookArgs") -> None:
@@ -57,8 +58,10 @@ def _raise_again(lost: "sys.UnraisableHookArgs") -> None:
 
 
 class MainThread:
-    """What the thread that ends a stuck process checks."""
+    """What other modules and the thread that ends a stuck process check."""
 
+    interruption: Interrupted | None = None
+    """The interruption that was raised."""
     write: object | None = None
     """The write that the main thread is in: a new object each time."""
     limit: object | None = None

@@ -99,6 +99,7 @@ def test_a_usage_error_is_one_line_and_its_hint(args: list[str], hint: str) -> N
         (["get"], {"FORCE_COLOR": "1"}, True),
         (["get"], {}, False),
         (["get", "--color"], {}, False),
+        (["get", "--query", "a --color always", "--bad"], {}, False),
     ],
 )
 def test_an_error_and_its_hint_are_colored_where_colors_are_chosen(
@@ -124,6 +125,9 @@ def test_a_missing_region_and_missing_credentials_are_reported_together(command:
     error, hint_line = finished.stderr.splitlines()
     assert ("region" in error, "credentials" in error) == (True, True)
     assert ("--region" in hint_line, "DLFTASK_TOKEN" in hint_line) == (True, True)
+    finished = run_dlftask(command, TASK_ID, env={"HUAWEICLOUD_SDK_AK": "half-a-pair"})
+    error = finished.stderr.splitlines()[0]
+    assert ("region" in error, "HUAWEICLOUD_SDK_SK" in error) == (True, True)
     finished = run_dlftask(command, TASK_ID, env={"DLFTASK_TOKEN": "s3cret-value"})
     assert "region" in finished.stderr
     assert "credentials" not in finished.stderr

@@ -183,6 +183,16 @@ def test_an_outage_leaves_the_last_frame_and_then_the_state(simulator: Simulator
     assert text.index("elapsed") < text.index(f"dlftask watch {task_id}")
 
 
+def test_an_outage_of_several_tasks_leaves_their_last_frame(simulator: Simulator) -> None:
+    ids = [simulator.start_import() for _ in range(2)]
+    simulator.set_faults(Fault(status=503, after=2))
+    with Screen(24, 100) as terminal:
+        assert (
+            run_command(simulator, "watch", *ids, streams=terminal.streams, max_outage_s=0.5) == 6
+        )
+        assert any("0/2 tasks" in line or "2/2 tasks" in line for line in terminal.lines)
+
+
 def test_after_the_timeout_the_last_state_is_printed_once_with_a_summary(
     simulator: Simulator,
 ) -> None:

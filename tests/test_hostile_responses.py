@@ -61,6 +61,9 @@ INVALID: dict[str, Talk] = {
             b"<!DOCTYPE html><title>Log in</title>", headers={"Content-Type": "text/html"}
         )
     ),
+    "chunk-length-is-negative": sending(
+        without_length(b"-5\r\n" + TASK, "Transfer-Encoding: chunked\r\n")
+    ),
     "chunk-length-is-an-apostrophe": sending(
         without_length(b"'\r\n" + TASK, "Transfer-Encoding: chunked\r\n")
     ),

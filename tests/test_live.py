@@ -529,6 +529,14 @@ def test_an_id_that_does_not_fit_beside_the_name_has_its_own_line(clock: Clock) 
         assert terminal.lines[1] == f"  ID {task_id}"
 
 
+def test_with_strict_a_warning_comes_before_what_runs(clock: Clock) -> None:
+    with Terminal(6, 60) as terminal:
+        state = WaitState(["t1"], strict=True, now=clock, wall=clock)
+        subtasks = [subtask(n, "RUNNING") for n in range(9)]
+        show(View(state, terminal.streams), clock, running(*subtasks, subtask(9, "WARNING")))
+        assert "! job_09  WARNING" in terminal.lines[1]
+
+
 def test_a_running_task_with_a_failure_comes_before_those_without(clock: Clock) -> None:
     with Terminal(6, 60) as terminal:
         view = live(terminal, clock, ["a", "b", "c", "d", "e", "f", "g"])

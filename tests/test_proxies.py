@@ -197,7 +197,8 @@ def test_an_unreachable_proxy_is_6_with_a_hint_and_no_password(url: str) -> None
 
 
 @pytest.mark.parametrize(
-    "url", ["http://u:hunter2@[", "socks9://u:hunter2@h", "http://:hunter2@:x"]
+    "url",
+    ["http://u:hunter2@[", "http://u:hunter2@", "socks9://u:hunter2@h", "http://:hunter2@:x"],
 )
 def test_a_proxy_with_an_invalid_url_is_a_clear_error_without_its_password(url: str) -> None:
     run = run_dlftask("get", "--debug", "t1", env=configured("https://a.test", HTTPS_PROXY=url))

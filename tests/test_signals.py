@@ -161,6 +161,23 @@ def test_at_any_moment_of_the_start(simulator: Simulator) -> None:
         assert "Exception ignored" not in err
 
 
+def test_an_interruption_that_python_turns_into_another_error() -> None:
+    """An import that is interrupted can end with a TypeError of CPython's own."""
+    program = """
+import signal, sys, dlftask.cli, dlftask.__main__ as m
+def run_command_line(*_, **__):
+    try:
+        signal.raise_signal(signal.SIGINT)
+    except BaseException:
+        raise TypeError("expected a message argument")
+dlftask.cli.run_command_line = run_command_line
+m.run()
+"""
+    command = [sys.executable, "-c", program]
+    finished = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (finished.returncode, finished.stdout, finished.stderr) == (130, "", "")
+
+
 @pytest.mark.parametrize("gap_s", [0.0, 0.001, 0.01])
 def test_a_second_signal_at_once_changes_nothing(simulator: Simulator, gap_s: float) -> None:
     task_id = simulator.start_import()

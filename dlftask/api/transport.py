@@ -175,7 +175,8 @@ class Transport:
                 raise proxy_refused("the proxy", "407")
         except DlftaskError as error:
             failure = error
-        except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema):
+        # TypeError: what requests raises for a proxy URL without a host.
+        except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, TypeError):
             failure = ConfigurationError(
                 f"{request.url}: no request can be sent there",
                 hint="check --endpoint and the proxy variables",
@@ -242,6 +243,8 @@ def _read_body(raw: urllib3.BaseHTTPResponse, peer: str) -> bytes:
         if any(_BAD_CHUNK.search(repr(cause)) for cause in _causes(error)):
             raise not_http(peer) from None
         raise ServiceUnavailable(f"{peer}: the response was cut off") from None
+    except ValueError:  # a negative length of a chunk
+        raise not_http(peer) from None
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -176,22 +176,31 @@ def find_credentials(settings: "Settings", send: Send) -> Credentials:
     An empty variable counts as unset. Raises ``ConfigurationError`` where nothing is found, half of
     a key pair is missing, or a file is bad.
     """
+    try:
+        return Credentials(_find_source(settings, send))
+    except ConfigurationError as error:
+        if settings.region is not None or settings.endpoint is not None:
+            raise
+        # Report both at once.
+        hint = f"{NAME_REGION}; {error.hint}" if error.hint else NAME_REGION
+        raise ConfigurationError(f"{NO_REGION}, and {error.message}", hint=hint) from None
+
+
+def _find_source(settings: "Settings", send: Send) -> Source:
     if settings.auth == "agency":
         from dlftask.auth.agency import find_agency
 
         fetch = find_agency(send, settings.environ)
         agency = Source("the machine's agency", "key pair", fetch, reload=lambda: agency)
-        return Credentials(agency)
+        return agency
     for place in _places(settings):
         if source := _source(place, settings.auth):
-            return Credentials(source)
+            return source
     what = {"token": "no token", "aksk": "no key pair"}.get(settings.auth, "no credentials")
     hint = (
         "set DLFTASK_TOKEN, --token-file, or HUAWEICLOUD_SDK_AK and HUAWEICLOUD_SDK_SK; "
         "on a machine of the cloud use --auth agency; to try without an account: --demo"
     )
-    if settings.region is None and settings.endpoint is None:  # report both at once
-        what, hint = f"{NO_REGION}, and {what}", f"{NAME_REGION}; {hint}"
     raise ConfigurationError(what, hint=hint)
 
 

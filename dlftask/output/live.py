@@ -72,7 +72,7 @@ class LiveView(InPlaceView):
 
     def _rank(self, snapshot: Snapshot) -> int:
         _, failed = self._state.done_and_failed(self._state.counts[snapshot.task_id])
-        return 0 if failed else status_info(_status(snapshot)).rank
+        return 0 if failed else self._state.rank(_status(snapshot))
 
     def _shows_error(self, snapshot: Snapshot) -> bool:
         """Whether an error replaces the state. A single task's is printed after the drawing."""
@@ -133,7 +133,7 @@ class LiveView(InPlaceView):
             return
         subtasks, hidden = shown_subtasks(snapshot.task, compact=self._compact)
         counts = self._state.counts[snapshot.task_id]
-        ranks = {status: status_info(status).rank for status in counts}  # there can be thousands
+        ranks = {status: self._state.rank(status) for status in counts}  # there can be thousands
         order = [ranks[one.status] for one in subtasks]
         shown = _choose(subtasks, order, height, more=bool(hidden))
         rest = counts - Counter(one.status for one in shown)

@@ -80,6 +80,10 @@ class WaitState:
         lasted = elapsed_text(self.now() - since)
         return f"no valid response{some} for {lasted}: {escape_controls(str(reason))}"
 
+    def rank(self, status: str | None) -> int:
+        """The rank of a status: 0 where it counts as failed."""
+        return 0 if is_failed(status, strict=self._strict) else status_info(status).rank
+
     def done_and_failed(self, counts: Counts) -> tuple[int, int]:
         """How many have ended, and how many of these failed."""
         done = sum(n for status, n in counts.items() if status_info(status).done)
