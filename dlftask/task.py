@@ -31,8 +31,8 @@ class Status(StrEnum):
 class StatusInfo(NamedTuple):
     """What every view needs to know about a status: ``rank`` 0 is shown first.
 
-    ``style`` is one of the eight colours of the terminal's own theme: the user has chosen them to
-    be readable. ``done`` is true where nothing runs any more, ``failed`` after a failure.
+    ``style`` is a colour of the terminal's own theme: the user has chosen it to be readable.
+    ``done`` is true where progress counts it as ended, ``failed`` after a failure.
     """
 
     rank: int
@@ -49,6 +49,7 @@ STATUSES: Mapping[str | None, StatusInfo] = {
     Status.WARNING: StatusInfo(2, "!", "!", "yellow", done=True),
     Status.SUCCESSFUL: StatusInfo(4, "✓", "v", "green", done=True),
 }
+"""In the order in which a summary names the worst."""
 UNKNOWN_STATUS = StatusInfo(3, "?", "?", "magenta")
 
 

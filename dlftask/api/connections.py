@@ -248,8 +248,8 @@ def not_http(peer: str) -> InvalidResponse:
     )
 
 
-def proxy_refused(proxy: str, status: str | None) -> ServiceUnavailable:
+def proxy_refused(name: str, status: str | None) -> ServiceUnavailable:
     """The error for a proxy that does not connect to the service."""
-    reason = "requires a user name and a password" if status == "407" else "does not connect to it"
+    reason = "requires a user name and a password" if status == "407" else "refused to connect"
     details = f" (HTTP {status})" if status else ""
-    return ServiceUnavailable(f"{proxy} {reason}{details}", hint=PROXY_HINT)
+    return ServiceUnavailable(f"{name} {reason}{details}", hint=PROXY_HINT)

@@ -38,7 +38,7 @@ _RETRY_S = 30.0
 _REFUSAL_COUNTS_S = 10.0
 """For this long a refusal by a source applies to all tasks, and the source is not read again."""
 _REWRITE_S = 0.5
-"""How long to wait for a file that may be in the middle of being rewritten."""
+"""How long to wait where a file still holds what was refused: it may just be being rewritten."""
 # The variables of a source, by the key of a profile that means the same.
 _DLFTASK = {"token": "DLFTASK_TOKEN", "token_file": "DLFTASK_TOKEN_FILE"}
 _SDK = {
@@ -126,8 +126,7 @@ class Credentials:
     def forget(self, refused: "AuthBase") -> bool:
         """Forget a credential after a 401; return whether ``auth`` can read it again.
 
-        If many threads were refused with the same one, only one of them reads it again. If the file
-        is bad at that moment, the old credential is sent once more.
+        If many threads were refused with the same one, only one of them reads it again.
         """
         if self._source.reload is None:
             return False
@@ -158,6 +157,7 @@ class Credentials:
         return secret
 
     def _read(self) -> Secret:
+        """The credential as it is now; the refused one if its file is bad, or holds no other."""
         source, refused = self._source, self._refused
         if refused is None or source.reload is None or source.file is None:
             return source.read()

@@ -123,7 +123,7 @@ def _case(node: Task | Subtask, *, strict: bool) -> _Case:
     elif not info.done:
         verdict, label = "error", f"unknown status {status}" if node.status else "no status"
     if node.status == Status.SUCCESSFUL or (info.failed and node.message):
-        label = ""  # the verdict shows it
+        label = ""  # the verdict and its type show it
     text = ": ".join(filter(None, [label, node.message]))
     return _Case(_name(node), verdict, status, text, node)
 

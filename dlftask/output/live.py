@@ -284,6 +284,7 @@ def _choose(
     for item, rank in zip(items, ranks, strict=True):
         groups[rank].append(item)
     kinds = (Status.FAILED, Status.RUNNING, Status.SUCCESSFUL)
+    # Those that are SUCCESSFUL are only counted.
     failed, running, _ = (groups.pop(status_info(status).rank, []) for status in kinds)
     others = [item for rank in sorted(groups) for item in groups[rank]]
     share = min(len(running), max(room - len(failed), room // 3))

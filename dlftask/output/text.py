@@ -31,7 +31,7 @@ CI_COMMAND = r"(?i)##(?=\[|vso\[|teamcity\[)"
 """A regex for the start of a CI system's command that is obeyed anywhere in a line."""
 
 _COLORS = {"bold": 1, "dim": 2, "red": 31, "green": 32, "yellow": 33, "blue": 34, "magenta": 35}
-"""The eight colours of the terminal's own theme: its user chose them to be readable."""
+"""Styles, with colours of the terminal's own theme."""
 
 _LONGEST_LINE = 1000
 """Characters of a line on standard error: a service's message can be too long to read."""

@@ -3,9 +3,9 @@
 from typing import NamedTuple
 
 _SHORTEST_S, _LONGEST_S = 1.0, 15.0
-"""The automatic pause between two polls of a task."""
+"""Limits of the automatic pause between two polls of a task. The README gives numbers of both."""
 _SHARE = 20
-"""That pause is the time waited so far, divided by this: an end is seen at most 5 % late."""
+"""Between them it is the time waited so far, divided by this: an end is seen at most 5 % late."""
 
 
 class WaitPolicy(NamedTuple):

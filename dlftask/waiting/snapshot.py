@@ -47,7 +47,7 @@ class Snapshot:
 
 
 _PRECEDENCE = (5, 6, 7, 4, 1, 124, 3, 0)
-"""Exit statuses as the contract orders them: what a script must not miss comes first."""
+"""Exit statuses in the order that the help promises: what a script must not miss comes first."""
 
 
 def overall_status(snapshots: Iterable[Snapshot], *, strict: bool) -> ExitStatus:
