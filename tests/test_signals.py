@@ -22,7 +22,7 @@ import pytest
 
 from dlftask.simulator import Fault, Simulator
 from tests.cli import DLFTASK, environment, run_dlftask
-from tests.running import Running, black_hole
+from tests.running import ImportClock, Running, black_hole
 
 PROJECT = {"DLFTASK_PROJECT_ID": "b384b9e9ab9b4ee8994c8633aabc9505", "DLFTASK_TOKEN": "secret"}
 
@@ -54,20 +54,21 @@ def test_in_the_middle_of_a_sleep(
         assert lines[-1].endswith(f"dlftask get --wait --interval 1h --output json {task_id}")
 
 
-def test_the_printed_command_resumes_the_wait(simulator: Simulator) -> None:
-    simulator.speed = 4.0
-    ids = [simulator.start_import(), "-dash", "008aae2e675d3bcb01675d3c66f20000"]
-    args = ["watch", "--interval", "200ms", "--utc", "--", *ids]
-    with Running(*args, env=simulator.environment()) as run:
-        run.until(lambda: f"RUNNING    task    {ids[0]}" in run.stdout)
-        run.until(lambda: len(simulator.requests) > 5)  # the others have ended
-        assert run.end(signal.SIGINT) == 130
-        printed = run.stderr.splitlines()[-1].partition(" dlftask ")[2]
-    words = shlex.split(printed)
-    assert words == ["watch", "--interval", "200ms", "--utc", ids[0]]
-    resumed = run_dlftask(*words, env=simulator.environment())
-    assert resumed.returncode == 0
-    assert f"SUCCESSFUL task    {ids[0]}" in resumed.stdout.splitlines()[-1]
+def test_the_printed_command_resumes_the_wait(import_clock: ImportClock) -> None:
+    with Simulator(clock=import_clock) as simulator:
+        ids = [simulator.start_import(), "-dash", "008aae2e675d3bcb01675d3c66f20000"]
+        args = ["watch", "--interval", "200ms", "--utc", "--", *ids]
+        with Running(*args, env=simulator.environment()) as run:
+            run.until(lambda: f"RUNNING    task    {ids[0]}" in run.stdout)
+            run.until(lambda: len(simulator.requests) > 5)  # the others have ended
+            assert run.end(signal.SIGINT) == 130
+            printed = run.stderr.splitlines()[-1].partition(" dlftask ")[2]
+        words = shlex.split(printed)
+        assert words == ["watch", "--interval", "200ms", "--utc", ids[0]]
+        import_clock.end_imports()
+        resumed = run_dlftask(*words, env=simulator.environment())
+        assert resumed.returncode == 0
+        assert f"SUCCESSFUL task    {ids[0]}" in resumed.stdout.splitlines()[-1]
 
 
 @both
