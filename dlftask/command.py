@@ -71,7 +71,16 @@ def run(command: Command, settings: Settings, streams: Streams) -> ExitStatus:
     ``OutputFailed``, ``BrokenOutput``. Errors of one task are written here.
     """
     query = None
-    _end_stuck_writes(command, settings)
+    policy = WaitPolicy(
+        wait=settings.wait,
+        interval_s=settings.interval_s,
+        max_outage_s=settings.max_outage_s,
+        timeout_s=settings.timeout_s,
+        began_s=command.began_s,
+        fail_fast=settings.fail_fast,
+        strict=settings.strict,
+    )
+    _end_stuck_writes(policy)
     if settings.query is not None:
         from dlftask.output.query import Query
 
@@ -87,27 +96,20 @@ def run(command: Command, settings: Settings, streams: Streams) -> ExitStatus:
         task_ids = command.task_ids or _start_demo_import(client)
         early_end = None
         try:
-            task_ids = read_task_ids(task_ids, lambda: read_input(_until_s(command, settings)))
+            task_ids = read_task_ids(task_ids, lambda: read_input(policy.until_s))
         except (WaitTimeout, Interrupted) as error:
             early_end = error  # the "-" stays among the IDs
         else:
             if not settings.demo:
                 remember(task_ids, environ=settings.environ, home=settings.home)
-        return _Run(command._replace(task_ids=task_ids), client, streams, query).run(early_end)
+        command = command._replace(task_ids=task_ids)
+        return _Run(command, policy, client, streams, query).run(early_end)
 
 
-def _until_s(command: Command, settings: Settings) -> float:
-    """When ``--timeout`` runs out, in monotonic time."""
-    return float("inf") if settings.timeout_s is None else command.began_s + settings.timeout_s
-
-
-def _end_stuck_writes(
-    command: Command, settings: Settings, status: ExitStatus = ExitStatus.TIMEOUT
-) -> None:
+def _end_stuck_writes(policy: WaitPolicy, status: ExitStatus = ExitStatus.TIMEOUT) -> None:
     """After ``--timeout``, end the process even if it hangs on a stream that nobody reads."""
-    if settings.timeout_s is not None:
-        until_s = _until_s(command, settings)
-        end_stuck_process(until_s + _LATE_S, status, writing_only=True)
+    if policy.timeout_s is not None:
+        end_stuck_process(policy.until_s + _LATE_S, status, writing_only=True)
 
 
 @contextmanager
@@ -147,9 +149,15 @@ class _Run:
     """A command whose client and task IDs are known."""
 
     def __init__(
-        self, command: Command, client: Client, streams: Streams, query: "Query | None"
+        self,
+        command: Command,
+        policy: WaitPolicy,
+        client: Client,
+        streams: Streams,
+        query: "Query | None",
     ) -> None:
         self._command = command
+        self._policy = policy
         self._client = client
         self._streams = streams
         self._settings = settings = client.settings
@@ -184,7 +192,7 @@ class _Run:
             end = error
         status = overall_status(self._snapshots, strict=settings.strict)
         if not isinstance(end, Interrupted):  # it has its own limit
-            _end_stuck_writes(self._command, settings, status if end is None else end.exit_status)
+            _end_stuck_writes(self._policy, status if end is None else end.exit_status)
         unwritten = self._write_reports(end)
         if end is None or isinstance(end, Interrupted):
             write_errors(self._snapshots, self._streams)
@@ -205,17 +213,8 @@ class _Run:
 
     def _follow(self, early_end: WaitTimeout | Interrupted | None) -> None:
         """Poll and show, then print the result; without a result the last frame stays."""
-        settings, state = self._settings, self._state
-        policy = WaitPolicy(
-            wait=settings.wait,
-            interval_s=settings.interval_s,
-            max_outage_s=settings.max_outage_s,
-            timeout_s=settings.timeout_s,
-            began_s=self._command.began_s,
-            fail_fast=settings.fail_fast,
-            strict=settings.strict,
-        )
-        task_ids = self._state.snapshots
+        settings, state, policy = self._settings, self._state, self._policy
+        task_ids = state.snapshots
         with ExitStack() as stack:
             view = self._view(policy.until_s, stack)
             changes = self._client.follow(task_ids, policy, note=view.note, tick_s=view.tick_s)

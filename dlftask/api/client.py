@@ -176,7 +176,7 @@ class Client:
         self.service.begin_run()
         pool = WorkerPool(self.service.fetch, size=self.settings.concurrency)
         with self._lock:
-            self._open()
+            self._open()  # before the first worker needs it
             self._pools.add(pool)
         try:
             yield from poll(distinct, pool, policy, note=note, tick_s=tick_s)
